@@ -1,0 +1,2 @@
+"""Stand-ins for Apple and for devices, over real sockets, TLS and signatures; the product imports
+nothing from here."""
