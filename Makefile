@@ -1,0 +1,66 @@
+# The ways to run, test and measure GuardMDM; `make help` lists them. Python 3.11 or newer is all
+# that has to be there.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.PHONY: help demo up test lint bench clean install install-dev assets browser format
+
+PYTHON := $(shell for python in .venv/bin/python python3 python3.13 python3.12 python3.11; do \
+	if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; \
+	then echo $$python; break; fi; done)
+VENV := .venv/bin
+PYTEST_ARGS ?= -n 2
+
+help:  ## list what there is
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | \
+		while IFS='|' read -r name text; do printf '%-18s %s\n' "$$name" "$$text"; done
+
+demo: install assets  ## the server, stand-ins for Apple and 25 simulated devices
+	@exec $(VENV)/python manage.py demo
+
+up: install assets  ## the server alone, on this machine
+	@exec $(VENV)/python manage.py up
+
+test: install-dev assets browser  ## every test, with a real Postgres and a real Valkey
+	@$(VENV)/python -m pytest $(PYTEST_ARGS)
+
+lint: install-dev  ## formatting, lint, types, the floors, migrations, templates
+	@$(VENV)/ruff format --check .
+	@$(VENV)/ruff check .
+	@$(VENV)/mypy
+	@$(VENV)/lint-imports
+	@GUARD_ENV=test $(VENV)/python manage.py makemigrations --check --dry-run
+	@GUARD_ENV=test $(VENV)/python -m mdm.local.templates
+
+format: install-dev  ## put the code into its format
+	@$(VENV)/ruff format .
+	@$(VENV)/ruff check --fix .
+
+bench: install-dev assets  ## measure; docs/performance.md has the results
+	@exec $(VENV)/python -m tests.bench
+
+clean: python  ## remove everything that was installed, built or stored, the data included
+	@$(PYTHON) -m mdm.local.clean
+
+install: python
+	@$(PYTHON) -I mdm/local/install.py
+
+install-dev: python
+	@$(PYTHON) -I mdm/local/install.py --dev
+
+assets: install
+	@$(VENV)/python -m mdm.local.assets
+
+# The browser tests need Chromium. Where it cannot be installed they are skipped and say so.
+browser:
+	@if ! command -v chromium >/dev/null && ! command -v chromium-browser >/dev/null \
+		&& [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		echo "· Installing Chromium for the browser tests"; \
+		{ apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium; } \
+			>/dev/null 2>&1 || echo "· Chromium cannot be installed; its tests will be skipped"; \
+	fi
+
+.PHONY: python
+python:
+	@if [ -z "$(PYTHON)" ]; then \
+		echo "GuardMDM needs Python 3.11 or newer; none was found as python3." >&2; exit 1; fi

@@ -1,0 +1,70 @@
+"""What every test stands on: a Postgres and a Valkey of this run's own, in a folder that goes when
+the run ends. One cluster serves all xdist workers; pytest-django gives each its own database.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from mdm.local import valkey
+from mdm.local.parts import Parts
+
+_STARTED_BY_CONTROLLER = "GUARD_TEST_PARTS"
+_worker = os.environ.get("PYTEST_XDIST_WORKER")
+
+
+def _state_dir() -> Path:
+    if _worker:
+        return Path(os.environ["GUARD_STATE_DIR"])
+    return Path(tempfile.mkdtemp(prefix="guardmdm-test-"))
+
+
+# Set while this file is imported, which is before pytest-django loads the settings: that is why
+# DJANGO_SETTINGS_MODULE stands here and not in pyproject.toml, where it would be read too early.
+STATE_DIR = _state_dir()
+for name in [name for name in os.environ if name.startswith("GUARD_") and not _worker]:
+    del os.environ[name]
+os.environ.pop("DATABASE_URL", None)
+os.environ["GUARD_ENV"] = "test"
+os.environ["GUARD_STATE_DIR"] = str(STATE_DIR)
+os.environ["REDIS_URL"] = valkey.url(STATE_DIR, int((_worker or "gw0").removeprefix("gw")) % 16)
+os.environ["DJANGO_SETTINGS_MODULE"] = "mdm.settings"
+
+# This data is gone in a minute: nothing is won by waiting for the disk.
+_parts = Parts(STATE_DIR, postgres_settings={"fsync": "off", "synchronous_commit": "off"})
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not _worker and config.getoption("numprocesses", None):
+        _parts.start()
+        os.environ[_STARTED_BY_CONTROLLER] = "yes"
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if not _worker:
+        _parts.stop()
+        shutil.rmtree(STATE_DIR, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def parts() -> Iterator[Path]:
+    """Postgres and Valkey are up; gives their state folder. Tests with a database get it unasked."""
+    if _STARTED_BY_CONTROLLER not in os.environ:
+        _parts.start()
+    yield STATE_DIR
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(
+    parts: Path, django_db_modify_db_settings_parallel_suffix: None
+) -> None:
+    """pytest-django's hook before it makes the test database."""
