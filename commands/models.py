@@ -1,0 +1,121 @@
+"""What admins asked for (Command), for whom (QueueEntry), and what devices said (Reply)."""
+
+from __future__ import annotations
+
+import uuid
+
+from django.db import models
+from django.db.models.functions import Now
+
+from mdm.models import Enrollment
+
+
+class Command(models.Model):
+    """What someone asked for, once, with the bytes to deliver to every receiver."""
+
+    uuid = models.UUIDField("CommandUUID", default=uuid.uuid4, unique=True)
+    request_type = models.CharField(max_length=60, db_index=True)
+    # The parameters as asked for, secrets masked: for people to read.
+    parameters = models.JSONField(default=dict)
+    # The whole plist to deliver, sealed (mdm/secrets.py, purpose "command").
+    sealed_payload = models.BinaryField()
+    destructive = models.BooleanField(default=False)
+    asked_by = models.CharField(max_length=200)
+    created_at = models.DateTimeField(db_default=Now())
+
+    def __str__(self) -> str:
+        return f"{self.request_type} {self.uuid}"
+
+
+class QueueEntry(models.Model):
+    """A command for one enrollment. Finished entries leave every index that connect reads."""
+
+    class State(models.TextChoices):
+        QUEUED = "Queued"
+        SENT = "Sent"
+        NOT_NOW = "NotNow"
+        ACKNOWLEDGED = "Acknowledged"
+        ERROR = "Error"
+        COMMAND_FORMAT_ERROR = "CommandFormatError"
+        CANCELLED = "Cancelled"
+        EXPIRED = "Expired"
+
+    enrollment = models.ForeignKey(
+        Enrollment, on_delete=models.CASCADE, related_name="queue", db_index=False
+    )
+    command = models.ForeignKey(Command, on_delete=models.CASCADE, related_name="entries")
+    command_uuid = models.UUIDField("CommandUUID")
+    state = models.CharField(max_length=20, choices=State.choices, default=State.QUEUED)
+    priority = models.SmallIntegerField(default=0)
+    # At most one unfinished entry per enrollment with the same key; null for commands that each
+    # count.
+    coalesce_key = models.CharField(max_length=60, null=True)
+    # This receiver's own bytes, where they differ or hold its secret (purpose "command").
+    sealed_payload = models.BinaryField(null=True)
+    created_at = models.DateTimeField(db_default=Now())
+    expires_at = models.DateTimeField(null=True)
+    sent_at = models.DateTimeField(null=True)
+    deliveries = models.SmallIntegerField(default=0, db_default=0)
+    not_now_at = models.DateTimeField(null=True)
+    not_now_count = models.SmallIntegerField(default=0, db_default=0)
+    finished_at = models.DateTimeField(null=True)
+    # Why it ended without an answer, for people.
+    ended_because = models.CharField(max_length=200, blank=True, db_default="")
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["enrollment", "command_uuid"], name="queue_entry_command_once"
+            ),
+            models.UniqueConstraint(
+                fields=["enrollment", "coalesce_key"],
+                name="queue_entry_coalesced",
+                condition=models.Q(finished_at__isnull=True),
+            ),
+        ]
+        indexes = [
+            models.Index(
+                "enrollment",
+                models.F("priority").desc(),
+                "id",
+                name="queue_entry_next",
+                condition=models.Q(finished_at__isnull=True),
+            ),
+            models.Index(
+                fields=["expires_at"],
+                name="queue_entry_expiring",
+                condition=models.Q(finished_at__isnull=True, expires_at__isnull=False),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.command_uuid} for {self.enrollment_id}: {self.state}"
+
+
+class Reply(models.Model):
+    """A device's final answer to a command. Append-only; undrained replies are the outbox."""
+
+    enrollment = models.ForeignKey(
+        Enrollment, on_delete=models.CASCADE, related_name="replies", db_index=False
+    )
+    command_uuid = models.UUIDField("CommandUUID")
+    status = models.CharField(max_length=20)
+    error_chain = models.JSONField(null=True)
+    # The body as received, sealed (purpose "reply").
+    sealed_body = models.BinaryField()
+    received_at = models.DateTimeField(db_default=Now())
+    # When its consequences (inventory, next commands) were applied.
+    drained_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["enrollment", "command_uuid"], name="reply_once")
+        ]
+        indexes = [
+            models.Index(
+                fields=["id"], name="reply_undrained", condition=models.Q(drained_at__isnull=True)
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.status} to {self.command_uuid} by {self.enrollment_id}"

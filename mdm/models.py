@@ -1,0 +1,312 @@
+"""The core's data: devices, their enrollments, what they sent and what was refused.
+
+The queue's rows live in `commands/models.py`, the certificate authority's in
+`enrollment/models.py`.
+"""
+
+from __future__ import annotations
+
+from django.contrib.postgres.indexes import GinIndex, OpClass
+from django.db import models
+from django.db.models.functions import Now
+
+
+class Device(models.Model):
+    """A machine. Its serial number is the durable key; a user enrollment reveals none."""
+
+    class Platform(models.TextChoices):
+        IOS = "iOS"
+        IPADOS = "iPadOS"
+        MACOS = "macOS"
+        TVOS = "tvOS"
+        VISIONOS = "visionOS"
+        WATCHOS = "watchOS"
+
+    serial_number = models.CharField(max_length=64, unique=True, null=True, blank=True)
+    udid = models.CharField("UDID", max_length=255, blank=True, db_index=True)
+    platform = models.CharField(max_length=10, choices=Platform.choices, blank=True)
+    device_name = models.CharField(max_length=255, blank=True)
+    product_name = models.CharField(max_length=255, blank=True)
+    model = models.CharField(max_length=255, blank=True)
+    model_name = models.CharField(max_length=255, blank=True)
+    os_version = models.CharField("OS version", max_length=64, blank=True)
+    build_version = models.CharField(max_length=64, blank=True)
+    imei = models.CharField("IMEI", max_length=64, blank=True)
+    meid = models.CharField("MEID", max_length=64, blank=True)
+    supervised = models.BooleanField(null=True)
+    shared_ipad = models.BooleanField("Shared iPad", null=True)
+    # The enrollment that speaks for this machine now, or did last.
+    enrollment = models.OneToOneField(
+        "mdm.Enrollment",
+        null=True,
+        blank=True,
+        on_delete=models.SET_NULL,
+        related_name="current_for",
+    )
+    created_at = models.DateTimeField(db_default=Now())
+    retired_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        indexes = [
+            # Search by any part of what people know a device by.
+            GinIndex(
+                OpClass("serial_number", name="gin_trgm_ops"),
+                OpClass("device_name", name="gin_trgm_ops"),
+                OpClass("udid", name="gin_trgm_ops"),
+                OpClass("model_name", name="gin_trgm_ops"),
+                name="device_search",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.device_name or self.serial_number or self.udid or f"Device {self.pk}"
+
+
+class Enrollment(models.Model):
+    """One relation of a device, or of a user on it, with this server.
+
+    `key` is the protocol's id in lower case (see mdm/protocol/ids.py). A device that comes back
+    keeps its row and begins a new EnrollmentPeriod. This row is read on every connect: it stays
+    narrow.
+    """
+
+    class Kind(models.TextChoices):
+        DEVICE = "device"
+        USER_ENROLLMENT = "user_enrollment"
+
+    class Channel(models.TextChoices):
+        DEVICE = "device"
+        USER = "user"
+        SHARED_IPAD_USER = "shared_ipad_user"
+
+    class State(models.TextChoices):
+        AUTHENTICATED = "Authenticated", "Awaiting TokenUpdate"
+        ENROLLED = "Enrolled"
+        CHECKED_OUT = "CheckedOut", "Checked out"
+        ERASED = "Erased"
+        RELEASED = "Released"
+
+    key = models.CharField(max_length=600, unique=True)
+    device = models.ForeignKey(Device, on_delete=models.CASCADE, related_name="enrollments")
+    # The device channel under which a user channel stands.
+    parent = models.ForeignKey(
+        "self", null=True, blank=True, on_delete=models.CASCADE, related_name="users"
+    )
+    kind = models.CharField(max_length=16, choices=Kind.choices)
+    channel = models.CharField(max_length=16, choices=Channel.choices)
+    device_identifier = models.CharField(max_length=255)
+    user_identifier = models.CharField(max_length=255, blank=True)
+    user_short_name = models.CharField(max_length=255, blank=True)
+    user_long_name = models.CharField(max_length=255, blank=True)
+    state = models.CharField(max_length=16, choices=State.choices)
+    period = models.ForeignKey(
+        "mdm.EnrollmentPeriod", null=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    # SHA-256 of the one certificate that may speak for this enrollment.
+    identity_sha256 = models.BinaryField(null=True)
+    access_rights = models.IntegerField(null=True)
+    awaiting_configuration = models.BooleanField(default=False)
+    not_on_console = models.BooleanField(default=False)
+    authenticated_at = models.DateTimeField(null=True)
+    enrolled_at = models.DateTimeField(null=True)
+    checked_out_at = models.DateTimeField(null=True)
+    erased_at = models.DateTimeField(null=True)
+    released_at = models.DateTimeField(null=True)
+    last_seen_at = models.DateTimeField(null=True)
+    # When the first inventory of this period was asked for.
+    inventory_asked_at = models.DateTimeField(null=True)
+
+    topic = models.CharField(max_length=255, blank=True)
+    push_magic = models.CharField(max_length=255, blank=True)
+    sealed_push_token = models.BinaryField(null=True)
+    token_updated_at = models.DateTimeField(null=True)
+    # Whom to wake, and when: commands sets it, mdm/push reads it, a connect that leaves nothing
+    # to do clears it.
+    wake_at = models.DateTimeField(null=True)
+    wake_attempts = models.SmallIntegerField(default=0)
+    pushed_at = models.DateTimeField(null=True)
+    # Apple's last word on a push that was not accepted, such as "410 Unregistered".
+    push_problem = models.CharField(max_length=100, blank=True)
+    push_problem_at = models.DateTimeField(null=True)
+
+    class Meta:
+        indexes = [
+            models.Index(
+                fields=["wake_at"], name="enrollment_wake", condition=models.Q(wake_at__isnull=False)
+            ),
+            models.Index(
+                fields=["id"],
+                name="enrollment_inventory_due",
+                condition=models.Q(state="Enrolled", inventory_asked_at__isnull=True),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.key
+
+
+class EnrollmentPeriod(models.Model):
+    """From one Authenticate to the end of management: an enrollment may have several."""
+
+    enrollment = models.ForeignKey(Enrollment, on_delete=models.CASCADE, related_name="periods")
+    began_at = models.DateTimeField()
+    completed_at = models.DateTimeField(null=True)
+    ended_at = models.DateTimeField(null=True)
+    # What ended it: CheckedOut, Erased, Released, or Authenticated when a new period replaced it.
+    ended_by = models.CharField(max_length=16, blank=True)
+    identity_sha256 = models.BinaryField(null=True)
+
+    class Meta:
+        ordering = ["id"]
+
+    def __str__(self) -> str:
+        return f"{self.enrollment_id} since {self.began_at:%Y-%m-%d %H:%M}"
+
+
+class Escrow(models.Model):
+    """A secret that a device entrusted to the server, sealed (mdm/secrets.py)."""
+
+    class Kind(models.TextChoices):
+        UNLOCK_TOKEN = "UnlockToken"
+        BOOTSTRAP_TOKEN = "BootstrapToken"
+
+    enrollment = models.ForeignKey(Enrollment, on_delete=models.CASCADE, related_name="escrow")
+    kind = models.CharField(max_length=20, choices=Kind.choices)
+    sealed = models.BinaryField()
+    received_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["enrollment", "kind"], name="escrow_one_of_a_kind")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} of {self.enrollment_id}"
+
+
+class Identity(models.Model):
+    """A certificate that our authority issued to a device, and what it was issued for."""
+
+    sha256 = models.BinaryField(unique=True)
+    certificate = models.BinaryField()
+    # The binding as it stands in the certificate (mdm/protocol/binding.py).
+    binding = models.TextField()
+    issued_at = models.DateTimeField(db_default=Now())
+    expires_at = models.DateTimeField()
+    revoked_at = models.DateTimeField(null=True)
+    access_rights = models.IntegerField(null=True)
+    enrollment = models.ForeignKey(
+        Enrollment, null=True, on_delete=models.SET_NULL, related_name="identities"
+    )
+
+    def __str__(self) -> str:
+        return bytes(self.sha256).hex()[:16]
+
+
+class CheckinMessage(models.Model):
+    """A check-in message that was accepted, its secrets removed. Append-only."""
+
+    enrollment = models.ForeignKey(Enrollment, on_delete=models.CASCADE, related_name="messages")
+    message_type = models.CharField(max_length=40)
+    received_at = models.DateTimeField()
+    body = models.BinaryField()
+
+    def __str__(self) -> str:
+        return f"{self.message_type} of {self.enrollment_id}"
+
+
+class Quarantine(models.Model):
+    """A device that turned up with an identity not issued for it; an admin decides."""
+
+    class State(models.TextChoices):
+        WAITING = "Waiting"
+        ACCEPTED = "Accepted"
+        REJECTED = "Rejected"
+        USED = "Used"
+
+    enrollment_key = models.CharField(max_length=600)
+    serial_number = models.CharField(max_length=64, blank=True)
+    identity_sha256 = models.BinaryField()
+    certificate = models.BinaryField()
+    binding = models.TextField(blank=True)
+    reason = models.CharField(max_length=60)
+    body = models.BinaryField()
+    state = models.CharField(max_length=10, choices=State.choices, default=State.WAITING)
+    first_at = models.DateTimeField()
+    last_at = models.DateTimeField()
+    count = models.IntegerField(default=1)
+    decided_at = models.DateTimeField(null=True)
+    decided_by = models.CharField(max_length=200, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["enrollment_key", "identity_sha256"], name="quarantine_once"
+            )
+        ]
+        indexes = [models.Index(fields=["state", "-last_at"])]
+
+    def __str__(self) -> str:
+        return f"{self.enrollment_key}: {self.reason}"
+
+
+class Refusal(models.Model):
+    """How often device requests were refused for a reason, summed up by the hour."""
+
+    reason = models.CharField(max_length=60)
+    hour = models.DateTimeField()
+    count = models.IntegerField()
+    last_at = models.DateTimeField()
+    last_address = models.CharField(max_length=64, blank=True)
+    last_detail = models.CharField(max_length=300, blank=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["reason", "hour"], name="refusal_by_hour")]
+
+    def __str__(self) -> str:
+        return f"{self.count} × {self.reason}"
+
+
+class InventorySection(models.Model):
+    """The last report of one kind (DeviceInformation, ProfileList, ...) from one enrollment."""
+
+    enrollment = models.ForeignKey(Enrollment, on_delete=models.CASCADE, related_name="inventory")
+    section = models.CharField(max_length=40)
+    data = models.JSONField()
+    item_count = models.IntegerField(default=0)
+    truncated = models.BooleanField(default=False)
+    reported_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["enrollment", "section"], name="inventory_section_once")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.section} of {self.enrollment_id}"
+
+
+class PushCertificate(models.Model):
+    """The MDM push certificate with its sealed key. Its topic ties devices to it."""
+
+    topic = models.CharField(max_length=255)
+    certificate = models.TextField("certificate (PEM)")
+    sealed_key = models.BinaryField()
+    serial = models.CharField(max_length=80)
+    not_before = models.DateTimeField()
+    not_after = models.DateTimeField()
+    uploaded_at = models.DateTimeField(db_default=Now())
+    # The one in use; older ones are kept for the record.
+    active = models.BooleanField(default=True)
+    problem = models.CharField(max_length=200, blank=True)
+    problem_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["active"], name="push_certificate_in_use", condition=models.Q(active=True)
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.topic
