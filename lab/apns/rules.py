@@ -71,7 +71,9 @@ def read(
     """The push that a request asks for, or Apple's refusal. `certificate_topic` is the UID of
     the client's certificate, None when it showed none."""
     fields = dict(headers)
-    refusal = _route(fields) or _headers(headers, fields, certificate_topic) or _payload(body)
+    refusal = (
+        _route(fields) or _headers(headers, fields, certificate_topic) or _payload(body)
+    )
     if refusal is not None:
         return refusal
     token = fields[":path"].removeprefix(DEVICE_PATH).lower()
@@ -106,7 +108,9 @@ def _route(fields: dict[str, str]) -> Answer | None:
 
 
 def _headers(
-    headers: list[tuple[str, str]], fields: dict[str, str], certificate_topic: str | None
+    headers: list[tuple[str, str]],
+    fields: dict[str, str],
+    certificate_topic: str | None,
 ) -> Answer | None:
     names = [name for name, _ in headers if name in _ONCE]
     if len(names) != len(set(names)):
@@ -117,7 +121,9 @@ def _headers(
     if topic is None:
         return Answer(400, "MissingTopic")
     if topic != certificate_topic:
-        return Answer(400, "TopicDisallowed" if topic.startswith("com.apple.") else "BadTopic")
+        return Answer(
+            400, "TopicDisallowed" if topic.startswith("com.apple.") else "BadTopic"
+        )
     if fields.get("apns-push-type") != "mdm":
         return Answer(400, "InvalidPushType")
     if fields.get("apns-priority", "10") not in PRIORITIES:
@@ -141,11 +147,15 @@ def _payload(body: bytes) -> Answer | None:
     except ValueError:
         return Answer(400, "PayloadEmpty")
     if not (
-        isinstance(content, dict) and set(content) == {"mdm"} and isinstance(content["mdm"], str)
+        isinstance(content, dict)
+        and set(content) == {"mdm"}
+        and isinstance(content["mdm"], str)
     ):
         return Answer(400, "PayloadEmpty")
     return None
 
 
 def _is_uuid(value: str) -> bool:
-    return bool(re.fullmatch(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}", value))
+    return bool(
+        re.fullmatch(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}", value)
+    )
