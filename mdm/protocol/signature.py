@@ -1,0 +1,233 @@
+"""Verifies Mdm-Signature, a detached CMS signature over the request body.
+
+Only the arithmetic: whether the signer is someone we know is `mdm.identity`. Validity dates are
+not read; Apple's devices go on using an identity that has expired. Sources: RFC 5652, RFC 5754,
+RFC 5753; Apple's "Pass an Identity Certificate through a proxy".
+"""
+
+import binascii
+import hashlib
+from functools import lru_cache
+from typing import NamedTuple
+
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.hashes import SHA1, SHA256, SHA384, SHA512, HashAlgorithm
+from cryptography.hazmat.primitives.serialization import load_der_public_key
+
+from mdm.protocol import der
+from mdm.protocol.certificate import CertificateParts, SignerCertificate, certificate_parts
+from mdm.protocol.errors import BadSignature
+
+__all__ = ["SignerCertificate", "verify_mdm_signature"]
+
+HEADER_LENGTH = 32 * 1024
+RSA_BITS = range(1024, 4097)
+
+_SIGNED_DATA = bytes.fromhex("2a864886f70d010702")
+_CONTENT_TYPE = bytes.fromhex("2a864886f70d010903")
+_MESSAGE_DIGEST = bytes.fromhex("2a864886f70d010904")
+_DIGESTS = {
+    bytes.fromhex("2b0e03021a"): "sha1",
+    bytes.fromhex("608648016503040201"): "sha256",
+    bytes.fromhex("608648016503040202"): "sha384",
+    bytes.fromhex("608648016503040203"): "sha512",
+}
+_HASHES: dict[str, HashAlgorithm] = {
+    "sha1": SHA1(),  # noqa: S303 - older devices sign with nothing else
+    "sha256": SHA256(),
+    "sha384": SHA384(),
+    "sha512": SHA512(),
+}
+# Signature algorithm to the family of its key and the digest it fixes, if it fixes one.
+_ALGORITHMS: dict[bytes, tuple[str, str | None]] = {
+    bytes.fromhex("2a864886f70d010101"): ("rsa", None),
+    bytes.fromhex("2a864886f70d010105"): ("rsa", "sha1"),
+    bytes.fromhex("2a864886f70d01010b"): ("rsa", "sha256"),
+    bytes.fromhex("2a864886f70d01010c"): ("rsa", "sha384"),
+    bytes.fromhex("2a864886f70d01010d"): ("rsa", "sha512"),
+    bytes.fromhex("2a8648ce3d0201"): ("ec", None),
+    bytes.fromhex("2a8648ce3d0401"): ("ec", "sha1"),
+    bytes.fromhex("2a8648ce3d040302"): ("ec", "sha256"),
+    bytes.fromhex("2a8648ce3d040303"): ("ec", "sha384"),
+    bytes.fromhex("2a8648ce3d040304"): ("ec", "sha512"),
+}
+_CERTIFICATES = 16
+_CURVES = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
+_PKCS1 = padding.PKCS1v15()
+
+
+def verify_mdm_signature(header: str, body: bytes) -> SignerCertificate:
+    """The certificate whose key signed exactly this body.
+
+    `header` is the value of Mdm-Signature: base64 of a CMS SignedData without content, with one
+    signer. Raises BadSignature.
+    """
+    data = _decoded(header)
+    try:
+        signed = _signed_data(data)
+        signer = _signer(data, signed.signer)
+        certificate = _signer_certificate(data, signed.certificates, signer)
+        message = _signed_bytes(signed.content_type, signer, body)
+    except der.BadDer as error:
+        raise BadSignature("malformed", "The signature is not well-formed CMS.") from error
+    _verify(_public_key(certificate.public_key), signer, message)
+    return SignerCertificate(certificate.encoded)
+
+
+class _SignedData(NamedTuple):
+    content_type: bytes
+    certificates: der.Element | None
+    signer: der.Element
+
+
+class _Signer(NamedTuple):
+    issuer_and_serial: bytes | None
+    key_identifier: bytes | None
+    digest: str
+    family: str
+    attributes: bytes | None
+    signature: bytes
+
+
+def _decoded(header: str) -> bytes:
+    if len(header) > HEADER_LENGTH:
+        raise BadSignature("too-large", "The signature is larger than is accepted.")
+    try:
+        return binascii.a2b_base64("".join(header.split()), strict_mode=True)
+    except ValueError as error:
+        raise BadSignature("not-base64", "The signature is not base64.") from error
+
+
+def _signed_data(data: bytes) -> _SignedData:
+    content_info = der.read(data, 0, len(data))
+    if content_info.after != len(data):
+        raise der.BadDer("trailing bytes")
+    kind, explicit = der.exactly(data, content_info, der.SEQUENCE, 2)
+    if der.content(data, kind, der.OBJECT_IDENTIFIER) != _SIGNED_DATA:
+        raise BadSignature("not-signed-data", "The CMS message is not signed data.")
+    (signed,) = der.exactly(data, explicit, der.CONTEXT_0, 1)
+    _version, _digests, content, *rest = der.at_least(data, signed, der.SEQUENCE, 4)
+    certificates = rest.pop(0) if rest[0].tag == der.CONTEXT_0 else None
+    if rest and rest[0].tag == der.CONTEXT_1:
+        rest.pop(0)
+    if len(rest) != 1:
+        raise der.BadDer("signed data")
+    return _SignedData(_detached_type(data, content), certificates, _only_signer(data, rest[0]))
+
+
+def _detached_type(data: bytes, content: der.Element) -> bytes:
+    kind, *own = der.at_least(data, content, der.SEQUENCE, 1)
+    if own:
+        raise BadSignature("not-detached", "The signature brings content of its own.")
+    return der.content(data, kind, der.OBJECT_IDENTIFIER)
+
+
+def _only_signer(data: bytes, signers: der.Element) -> der.Element:
+    first, *others = der.at_least(data, signers, der.SET, 1)
+    if others:
+        raise BadSignature("several-signers", "The signature has more than one signer.")
+    return first
+
+
+def _signer(data: bytes, element: der.Element) -> _Signer:
+    _version, identifier, digest, *rest = der.at_least(data, element, der.SEQUENCE, 5)
+    attributes = rest.pop(0) if rest[0].tag == der.CONTEXT_0 else None
+    if len(rest) not in (2, 3) or (len(rest) == 3 and rest[2].tag != der.CONTEXT_1):
+        raise der.BadDer("signer")
+    digest_name = _DIGESTS.get(_algorithm(data, digest))
+    family, fixed = _ALGORITHMS.get(_algorithm(data, rest[0]), (None, None))
+    if digest_name is None or family is None or fixed not in (None, digest_name):
+        raise BadSignature("algorithm", "The signature's algorithms are not supported.")
+    by_issuer = identifier.tag == der.SEQUENCE
+    return _Signer(
+        issuer_and_serial=der.whole(data, identifier) if by_issuer else None,
+        key_identifier=None if by_issuer else der.content(data, identifier, 0x80),
+        digest=digest_name,
+        family=family,
+        attributes=None if attributes is None else der.whole(data, attributes),
+        signature=der.content(data, rest[1], der.OCTET_STRING),
+    )
+
+
+def _algorithm(data: bytes, element: der.Element) -> bytes:
+    return der.content(data, der.at_least(data, element, der.SEQUENCE, 1)[0], der.OBJECT_IDENTIFIER)
+
+
+def _signer_certificate(
+    data: bytes, certificates: der.Element | None, signer: _Signer
+) -> CertificateParts:
+    embedded = [] if certificates is None else der.children(data, certificates, _CERTIFICATES)
+    # The set also holds other kinds of certificate under tags of their own.
+    distinct = {der.whole(data, element) for element in embedded if element.tag == der.SEQUENCE}
+    matching = [parts for parts in map(certificate_parts, distinct) if _is_of(parts, signer)]
+    if len(matching) != 1:
+        raise BadSignature("no-certificate", "The signature lacks its signer's certificate.")
+    return matching[0]
+
+
+def _is_of(certificate: CertificateParts, signer: _Signer) -> bool:
+    if signer.issuer_and_serial is not None:
+        named = der.only(signer.issuer_and_serial, der.SEQUENCE)
+        held = signer.issuer_and_serial[named.content : named.end]
+        return held == certificate.issuer + certificate.serial_number
+    return signer.key_identifier == certificate.subject_key_identifier
+
+
+def _signed_bytes(content_type: bytes, signer: _Signer, body: bytes) -> bytes:
+    """What the key must have signed: the attributes where there are any, else the body."""
+    if signer.attributes is None:
+        return body
+    # RFC 5652 section 5.4: signed as a SET, sent under a tag of its own.
+    attributes = b"\x31" + signer.attributes[1:]
+    if _attribute(attributes, _CONTENT_TYPE, der.OBJECT_IDENTIFIER) != content_type:
+        raise BadSignature("content-type", "The signature is for another type of content.")
+    digest = hashlib.new(signer.digest, body).digest()
+    if _attribute(attributes, _MESSAGE_DIGEST, der.OCTET_STRING) != digest:
+        raise BadSignature("digest", "The signature is over another body.")
+    return attributes
+
+
+def _attribute(attributes: bytes, kind: bytes, tag: int) -> bytes:
+    """The one value of the one attribute of this kind."""
+    found = []
+    for attribute in der.children(attributes, der.only(attributes, der.SET)):
+        name, values = der.exactly(attributes, attribute, der.SEQUENCE, 2)
+        if der.content(attributes, name, der.OBJECT_IDENTIFIER) == kind:
+            found.append(values)
+    if len(found) != 1:
+        raise der.BadDer("attribute")
+    (value,) = der.exactly(attributes, found[0], der.SET, 1)
+    return der.content(attributes, value, tag)
+
+
+@lru_cache(maxsize=1024)
+def _public_key(encoded: bytes) -> rsa.RSAPublicKey | ec.EllipticCurvePublicKey:
+    try:
+        key = load_der_public_key(encoded)
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise BadSignature("key", "The signer's public key cannot be read.") from error
+    if isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, _CURVES):
+        return key
+    if isinstance(key, rsa.RSAPublicKey) and _is_fair(key):
+        return key
+    raise BadSignature("key", "The signer's key is of a kind or size that is not accepted.")
+
+
+def _is_fair(key: rsa.RSAPublicKey) -> bool:
+    # A huge exponent would make every verification cost milliseconds.
+    return key.key_size in RSA_BITS and key.public_numbers().e.bit_length() <= 33
+
+
+def _verify(
+    key: rsa.RSAPublicKey | ec.EllipticCurvePublicKey, signer: _Signer, message: bytes
+) -> None:
+    algorithm = _HASHES[signer.digest]
+    try:
+        if isinstance(key, rsa.RSAPublicKey) and signer.family == "rsa":
+            return key.verify(signer.signature, message, _PKCS1, algorithm)
+        if isinstance(key, ec.EllipticCurvePublicKey) and signer.family == "ec":
+            return key.verify(signer.signature, message, ec.ECDSA(algorithm))
+    except (InvalidSignature, UnsupportedAlgorithm) as error:
+        raise BadSignature("not-signed", "The signature does not hold.") from error
+    raise BadSignature("key", "The signer's key does not fit the signature's algorithm.")
