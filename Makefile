@@ -27,10 +27,10 @@ test: install-dev assets browser  ## every test, with a real Postgres and a real
 lint: install-dev  ## formatting, lint, types, the floors, migrations, templates
 	@$(VENV)/ruff format --check .
 	@$(VENV)/ruff check .
-	@$(VENV)/mypy
+	@$(VENV)/mypy .
 	@$(VENV)/lint-imports
 	@GUARD_ENV=test $(VENV)/python manage.py makemigrations --check --dry-run
-	@GUARD_ENV=test $(VENV)/python -m mdm.local.templates
+	@GUARD_ENV=test $(VENV)/python manage.py check_templates
 
 format: install-dev  ## put the code into its format
 	@$(VENV)/ruff format .

@@ -6,14 +6,10 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from mdm.local import valkey
 from mdm.local.parts import Parts
@@ -56,11 +52,11 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(scope="session")
-def parts() -> Iterator[Path]:
-    """Postgres and Valkey are up; gives their state folder. Tests with a database get it unasked."""
+def parts() -> Path:
+    """The state folder with Postgres and Valkey up; tests with a database get them unasked."""
     if _STARTED_BY_CONTROLLER not in os.environ:
         _parts.start()
-    yield STATE_DIR
+    return STATE_DIR
 
 
 @pytest.fixture(scope="session")

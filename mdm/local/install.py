@@ -33,10 +33,10 @@ def main() -> int:
     try:
         install("dev" if parser.parse_args().dev else "run")
     except InstallError as error:
-        print(error, file=sys.stderr)
+        sys.stderr.write(f"{error}\n")
         return 1
     except OSError as error:
-        print(f"The packages could not be installed: {error}", file=sys.stderr)
+        sys.stderr.write(f"The packages could not be installed: {error}\n")
         return 1
     return 0
 
@@ -110,7 +110,8 @@ def _run(*command: str, log: Path = VENV / "install.log") -> None:
 
 
 def _say(what: str) -> None:
-    print(f"· {what}", flush=True)
+    sys.stdout.write(f"· {what}\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -15,8 +15,8 @@ _GRACE = 5.0
 
 def main() -> None:
     """Read until the supervisor says "done", or is gone: then end its children, last one first."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
+    for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ignored, signal.SIG_IGN)
     groups: list[tuple[int, int]] = []
     for line in sys.stdin:
         if line == "done\n":

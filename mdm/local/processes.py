@@ -51,10 +51,16 @@ class Supervisor:
     """
 
     def __init__(
-        self, logs: Path, *, lock: int | None = None, env: Mapping[str, str] | None = None
+        self,
+        logs: Path,
+        *,
+        lock: int | None = None,
+        env: Mapping[str, str] | None = None,
+        folder: Path | None = None,
     ) -> None:
         self._logs = logs
         self._env = dict(os.environ if env is None else env)
+        self._folder = folder
         self._running: list[tuple[Child, subprocess.Popen[bytes]]] = []
         self._asked_to_stop = threading.Event()
         logs.mkdir(parents=True, exist_ok=True)
@@ -144,6 +150,7 @@ class Supervisor:
                 process = subprocess.Popen(
                     child.command,
                     env={**self._env, **child.env},
+                    cwd=self._folder,
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=subprocess.STDOUT,

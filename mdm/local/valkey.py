@@ -83,6 +83,6 @@ def _binary() -> Path:
     except ImportError:
         raise MissingPart("The embedded Valkey is not installed; run `make install`.") from None
     try:
-        return get_binary_path()
+        return Path(get_binary_path())
     except ValkeyBinaryNotFoundError as error:
         raise MissingPart(f"The embedded Valkey cannot run here: {error}") from None
