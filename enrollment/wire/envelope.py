@@ -109,9 +109,9 @@ def _wrapped_key(recipients: cms.RecipientInfos, certificate: x509.Certificate) 
     if recipient["key_encryption_algorithm"]["algorithm"].native != "rsaes_pkcs1v15":
         raise BadAlgorithm("the content key is not wrapped with RSA PKCS#1 v1.5")
     name = recipient["rid"]
-    if name.name == "issuer_and_serial_number":
-        if name.chosen["serial_number"].native != certificate.serial_number:
-            raise BadRequest("the envelope is for another certificate")
+    by_serial = name.name == "issuer_and_serial_number"
+    if by_serial and name.chosen["serial_number"].native != certificate.serial_number:
+        raise BadRequest("the envelope is for another certificate")
     wrapped = recipient["encrypted_key"].native
     if not isinstance(wrapped, bytes):
         raise BadRequest("the envelope has no key")

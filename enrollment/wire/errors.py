@@ -1,11 +1,11 @@
 """What can be wrong with a SCEP message.
 
-    ScepError
-    ├── Unreadable         no SCEP message at all: nothing to answer to, HTTP 400
-    ├── BadAlgorithm       failInfo 0 (badAlg)
-    ├── BadMessageCheck    failInfo 1 (badMessageCheck)
-    ├── BadRequest         failInfo 2 (badRequest)
-    └── BadCertificateId   failInfo 4 (badCertId)
+ScepError
+├── Unreadable         no SCEP message at all: nothing to answer to, HTTP 400
+├── BadAlgorithm       failInfo 0 (badAlg)
+├── BadMessageCheck    failInfo 1 (badMessageCheck)
+├── BadRequest         failInfo 2 (badRequest)
+└── BadCertificateId   failInfo 4 (badCertId)
 """
 
 from __future__ import annotations

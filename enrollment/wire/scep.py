@@ -1,4 +1,4 @@
-"""SCEP messages (RFC 8894): requests read and opened, answers built.
+"""SCEP requests (RFC 8894), read and opened; answers are built in `enrollment.wire.certrep`.
 
 `read_message` gives the outside, enough to answer to; `open_request` verifies and decrypts. Who
 gets a certificate is decided in `enrollment.scep`; envelopes are in `enrollment.wire.envelope`.
@@ -6,8 +6,7 @@ gets a certificate is decided in `enrollment.scep`; envelopes are in `enrollment
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import wraps
@@ -25,16 +24,14 @@ from cryptography.hazmat.primitives.serialization import (
     Encoding,
     PublicFormat,
     load_der_public_key,
-    pkcs7,
 )
 
 from enrollment.wire.authority import Authority, WeakKey, check_key
-from enrollment.wire.envelope import Cipher, open_envelope, seal_envelope
+from enrollment.wire.envelope import Cipher, open_envelope
 from enrollment.wire.errors import (
     BadAlgorithm,
     BadMessageCheck,
     BadRequest,
-    FailInfo,
     ScepError,
     Unreadable,
 )
@@ -42,23 +39,22 @@ from enrollment.wire.errors import (
 MAX_MESSAGE = 64 * 1024
 MAX_TRANSACTION_ID = 255
 MAX_CHALLENGE = 255
-NONCE = 16
 
 # No DES3 and no SHA-1: both are understood, neither is asked for.
 CAPABILITIES = ("AES", "POSTPKIOperation", "Renewal", "SCEPStandard", "SHA-256", "SHA-512")
 
 _SCEP = "2.16.840.1.113733.1.9."
-_MESSAGE_TYPE, _PKI_STATUS, _FAIL_INFO = _SCEP + "2", _SCEP + "3", _SCEP + "4"
-_SENDER_NONCE, _RECIPIENT_NONCE, _TRANSACTION_ID = _SCEP + "5", _SCEP + "6", _SCEP + "7"
-_CONTENT_TYPE, _MESSAGE_DIGEST = "1.2.840.113549.1.9.3", "1.2.840.113549.1.9.4"
+MESSAGE_TYPE, PKI_STATUS, FAIL_INFO = _SCEP + "2", _SCEP + "3", _SCEP + "4"
+SENDER_NONCE, RECIPIENT_NONCE, TRANSACTION_ID = _SCEP + "5", _SCEP + "6", _SCEP + "7"
+CONTENT_TYPE, MESSAGE_DIGEST = "1.2.840.113549.1.9.3", "1.2.840.113549.1.9.4"
 
-_DIGESTS: dict[str, type[hashes.HashAlgorithm]] = {
+DIGESTS: dict[str, type[hashes.HashAlgorithm]] = {
     "sha1": hashes.SHA1,
     "sha256": hashes.SHA256,
     "sha384": hashes.SHA384,
     "sha512": hashes.SHA512,
 }
-_RSA_WITH = {f"{name}_rsa": name for name in _DIGESTS}
+_RSA_WITH = {f"{name}_rsa": name for name in DIGESTS}
 _RSA = {"rsassa_pkcs1v15", *_RSA_WITH}
 _PARSER_ERRORS = (
     ValueError,
@@ -78,7 +74,7 @@ _R = TypeVar("_R")
 
 
 class MessageType(Enum):
-    """What a client asks for (RFC 8894 §3.2.1.2); the two that bring a request for a certificate."""
+    """The messages that ask for a certificate (RFC 8894 §3.2.1.2); no other is served."""
 
     RENEWAL_REQ = "17"
     PKCS_REQ = "19"
@@ -115,9 +111,7 @@ class Request:
     def key_fingerprint(self) -> bytes:
         """SHA-256 of the requested key's SubjectPublicKeyInfo."""
         digest = hashes.Hash(hashes.SHA256())
-        digest.update(
-            self.public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-        )
+        digest.update(self.public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
         return digest.finalize()
 
 
@@ -150,13 +144,13 @@ def read_message(data: bytes) -> Message:
         raise Unreadable("the message has not exactly one signer")
     signer = signed_data["signer_infos"][0]
     attributes = _attributes(signer)
-    transaction_id = _text(attributes, _TRANSACTION_ID)
+    transaction_id = _text(attributes, TRANSACTION_ID)
     if not 1 <= len(transaction_id) <= MAX_TRANSACTION_ID or not transaction_id.isprintable():
         raise Unreadable("the transaction id is empty, too long or unprintable")
     return Message(
         transaction_id=transaction_id,
-        sender_nonce=_octets(attributes, _SENDER_NONCE),
-        message_type=_text(attributes, _MESSAGE_TYPE),
+        sender_nonce=_octets(attributes, SENDER_NONCE),
+        message_type=_text(attributes, MESSAGE_TYPE),
         digest=str(signer["digest_algorithm"]["algorithm"].native),
         signed_data=signed_data,
     )
@@ -177,8 +171,7 @@ def open_request(message: Message, authority: Authority) -> Request:
     if inside["content_type"].native != "enveloped_data":
         raise BadRequest("the message does not hold an envelope")
     der, cipher = open_envelope(inside["content"], authority.certificate, authority.key)
-    # Not cryptography's reader: it refuses the version numbers that some clients write.
-    csr = asn1_csr.CertificationRequest.load(der, strict=True)
+    csr = _csr(der)
     public_key = _requested_key(csr)
     if message_type is MessageType.PKCS_REQ and signer.public_key() != public_key:
         raise BadMessageCheck("the message is not signed with the key of the request")
@@ -192,37 +185,30 @@ def open_request(message: Message, authority: Authority) -> Request:
     )
 
 
-def success(
-    authority: Authority, message: Message, request: Request, issued: x509.Certificate
-) -> bytes:
-    """CertRep SUCCESS: the issued certificate, in an envelope for the request's signer."""
-    certificates = pkcs7.serialize_certificates([issued], Encoding.DER)
-    envelope = cms.ContentInfo(
-        {
-            "content_type": "enveloped_data",
-            "content": seal_envelope(certificates, request.signer, request.cipher),
-        }
-    )
-    return _answer(authority, message, [_printable(_PKI_STATUS, "0")], envelope.dump())
-
-
-def failure(authority: Authority, message: Message, fail_info: FailInfo) -> bytes:
-    """CertRep FAILURE, with the reason in SCEP's own small vocabulary."""
-    status = [_printable(_PKI_STATUS, "2"), _printable(_FAIL_INFO, fail_info.value)]
-    return _answer(authority, message, status, None)
-
-
 def capabilities() -> bytes:
     """The answer to GetCACaps."""
     return "".join(f"{capability}\n" for capability in CAPABILITIES).encode()
 
 
+def digest_of(name: str) -> hashes.HashAlgorithm:
+    """The digest algorithm that asn1crypto calls `name`. Raises BadAlgorithm."""
+    if name not in DIGESTS:
+        raise BadAlgorithm("the message's digest algorithm is unknown or too weak")
+    return DIGESTS[name]()
+
+
+def hash_of(algorithm: hashes.HashAlgorithm, data: bytes) -> bytes:
+    digest = hashes.Hash(algorithm)
+    digest.update(data)
+    return digest.finalize()
+
+
 def _verified_signer(message: Message) -> x509.Certificate:
     """The certificate whose key signed the message; no word yet on who issued it."""
     signer = message.signed_data["signer_infos"][0]
-    digest = _digest(message.digest)
+    digest = digest_of(message.digest)
     attributes = _attributes(signer)
-    if _octets(attributes, _MESSAGE_DIGEST) != _hash(digest, _content(message.signed_data)):
+    if _octets(attributes, MESSAGE_DIGEST) != hash_of(digest, _content(message.signed_data)):
         raise BadMessageCheck("the message's digest is another's")
     if signer["signature_algorithm"]["algorithm"].native not in _RSA:
         raise BadAlgorithm("the message is not signed with RSA PKCS#1 v1.5")
@@ -250,6 +236,17 @@ def _is_meant(certificate: asn1_x509.Certificate, sid: cms.SignerIdentifier) -> 
     )
 
 
+def _csr(der: bytes) -> asn1_csr.CertificationRequest:
+    """Not by cryptography's reader: it refuses the version numbers that some clients write.
+
+    A wrong content key leaves valid padding once in 256 times: then this is where it shows.
+    """
+    try:
+        return asn1_csr.CertificationRequest.load(der, strict=True)
+    except ValueError as error:
+        raise BadMessageCheck("the envelope does not open") from error
+
+
 def _requested_key(csr: asn1_csr.CertificationRequest) -> rsa.RSAPublicKey:
     """The key in the request; its holder has signed the request with it."""
     information = csr["certification_request_info"]
@@ -257,7 +254,7 @@ def _requested_key(csr: asn1_csr.CertificationRequest) -> rsa.RSAPublicKey:
     algorithm = csr["signature_algorithm"]["algorithm"].native
     if algorithm not in _RSA_WITH:
         raise BadAlgorithm("the request is not signed with RSA and a known digest")
-    digest = _digest(_RSA_WITH[algorithm])
+    digest = digest_of(_RSA_WITH[algorithm])
     _check_signature(key, csr["signature"].native, information.dump(), digest)
     return key
 
@@ -320,80 +317,3 @@ def _octets(attributes: dict[str, core.Asn1Value], oid: str) -> bytes:
 
 def _content(signed_data: cms.SignedData) -> bytes:
     return bytes(signed_data["encap_content_info"]["content"])
-
-
-def _digest(name: str) -> hashes.HashAlgorithm:
-    if name not in _DIGESTS:
-        raise BadAlgorithm("the message's digest algorithm is unknown or too weak")
-    return _DIGESTS[name]()
-
-
-def _hash(algorithm: hashes.HashAlgorithm, data: bytes) -> bytes:
-    digest = hashes.Hash(algorithm)
-    digest.update(data)
-    return digest.finalize()
-
-
-def _answer(
-    authority: Authority,
-    message: Message,
-    status: Sequence[cms.CMSAttribute],
-    content: bytes | None,
-) -> bytes:
-    # A client that signed with SHA-1 may know nothing better; signed attributes can never be
-    # mistaken for a certificate, so that the CA's key is not put at risk by it.
-    name = message.digest if message.digest in _DIGESTS else "sha256"
-    digest = _digest(name)
-    attributes = cms.CMSAttributes(
-        [
-            _attribute(_CONTENT_TYPE, cms.ContentType("data")),
-            _attribute(_MESSAGE_DIGEST, core.OctetString(_hash(digest, content or b""))),
-            _printable(_MESSAGE_TYPE, "3"),
-            _printable(_TRANSACTION_ID, message.transaction_id),
-            _attribute(_SENDER_NONCE, core.OctetString(os.urandom(NONCE))),
-            _attribute(_RECIPIENT_NONCE, core.OctetString(message.sender_nonce)),
-            *status,
-        ]
-    )
-    signature = authority.key.sign(attributes.dump(), PKCS1v15(), digest)
-    return _signed(authority.certificate, name, attributes, signature, content)
-
-
-def _signed(
-    certificate: x509.Certificate,
-    digest: str,
-    attributes: cms.CMSAttributes,
-    signature: bytes,
-    content: bytes | None,
-) -> bytes:
-    own = asn1_x509.Certificate.load(certificate.public_bytes(Encoding.DER))
-    signer = {
-        "version": "v1",
-        "sid": cms.SignerIdentifier(
-            name="issuer_and_serial_number",
-            value={"issuer": own.issuer, "serial_number": own.serial_number},
-        ),
-        "digest_algorithm": {"algorithm": digest},
-        "signed_attrs": attributes,
-        "signature_algorithm": {"algorithm": "rsassa_pkcs1v15"},
-        "signature": signature,
-    }
-    signed_data = cms.SignedData(
-        {
-            "version": "v1",
-            "digest_algorithms": [{"algorithm": digest}],
-            "encap_content_info": {"content_type": "data", "content": content},
-            "certificates": [cms.CertificateChoices("certificate", own)],
-            "signer_infos": [signer],
-        }
-    )
-    info = cms.ContentInfo({"content_type": "signed_data", "content": signed_data})
-    return bytes(info.dump())
-
-
-def _printable(oid: str, text: str) -> cms.CMSAttribute:
-    return _attribute(oid, core.PrintableString(text))
-
-
-def _attribute(oid: str, value: core.Asn1Value) -> cms.CMSAttribute:
-    return cms.CMSAttribute({"type": oid, "values": [value]})
