@@ -7,6 +7,9 @@ import sys
 
 def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mdm.settings")
+    from mdm.local import environment
+
+    environment.adopt(os.environ)
     from django.core.management import execute_from_command_line
 
     execute_from_command_line(sys.argv)

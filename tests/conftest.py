@@ -9,6 +9,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import django
 import pytest
 
 from mdm.local import valkey
@@ -34,6 +35,7 @@ os.environ["GUARD_ENV"] = "test"
 os.environ["GUARD_STATE_DIR"] = str(STATE_DIR)
 os.environ["REDIS_URL"] = valkey.url(STATE_DIR, int((_worker or "gw0").removeprefix("gw")) % 16)
 os.environ["DJANGO_SETTINGS_MODULE"] = "mdm.settings"
+django.setup()
 
 # This data is gone in a minute: nothing is won by waiting for the disk.
 _parts = Parts(STATE_DIR, postgres_settings={"fsync": "off", "synchronous_commit": "off"})
