@@ -122,9 +122,7 @@ def _clean_fields(
     return result
 
 
-def _clean_value(
-    value: object, parameter: Parameter, name: str, errors: dict[str, str]
-) -> object:
+def _clean_value(value: object, parameter: Parameter, name: str, errors: dict[str, str]) -> object:
     if parameter.type is ParameterType.ARRAY:
         result = _clean_array(value, parameter, name, errors)
     elif parameter.type is ParameterType.DICTIONARY:
@@ -139,9 +137,7 @@ def _clean_value(
     return result
 
 
-def _clean_array(
-    value: object, parameter: Parameter, name: str, errors: dict[str, str]
-) -> object:
+def _clean_array(value: object, parameter: Parameter, name: str, errors: dict[str, str]) -> object:
     if isinstance(value, str):
         value = [line for line in value.splitlines() if line.strip()]
     if not isinstance(value, list | tuple):
@@ -222,3 +218,33 @@ _SCALARS: Mapping[ParameterType, Callable[[object, Parameter], object]] = {
     ParameterType.INTEGER: _clean_integer,
     ParameterType.DATA: _clean_data,
 }
+
+MANAGED_ONLY = Parameter(
+    key="ManagedOnly",
+    type=ParameterType.BOOLEAN,
+    label="Managed only",
+    help="Leave out what this server did not install.",
+    default=False,
+    limits={Platform.IOS: "13.0", Platform.MACOS: "10.15", Platform.TVOS: "13.0"},
+)
+
+
+def pin(help: str) -> Parameter:
+    """The six-digit PIN that Macs from 10.8 take with a lock or an erase."""
+    return Parameter(
+        key="PIN",
+        type=ParameterType.STRING,
+        label="PIN",
+        help=help,
+        secret=True,
+        pattern="[0-9]{6}",
+        pattern_hint="The PIN has exactly six digits.",
+        max_length=16,
+        limits={
+            Platform.IOS: None,
+            Platform.MACOS: "10.8",
+            Platform.TVOS: None,
+            Platform.VISIONOS: None,
+            Platform.WATCHOS: None,
+        },
+    )

@@ -142,10 +142,11 @@ class ReplaceSection:
 
 @dataclass(frozen=True, slots=True)
 class UpdateSection:
-    """Keys to set within an inventory section, the others stay: the answer to a part of it."""
+    """Keys to set and keys to forget within an inventory section; all others stay."""
 
     section: str
     data: dict[str, object]
+    forget: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
