@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from commands.catalog import masks, support
-from commands.catalog.parameters import Parameter, clean_parameters
+from commands.catalog.parameters import Parameter, clean_parameters, understood
 from commands.catalog.types import (
     NO_EXTRAS,
     UNKNOWN,
@@ -52,16 +52,16 @@ class CommandType:
         """
         return clean_parameters(raw, self.parameters)
 
-    def refusal(self, facts: Facts, params: Mapping[str, object]) -> str | None:
+    def refusal(self, facts: Facts, params: Mapping[str, object] | None = None) -> str | None:
         """A sentence saying why this receiver cannot run the command, or None.
 
-        Only known facts refuse.
+        Only known facts refuse. Without parameters it answers for a menu: whether the command
+        can be offered at all.
         """
-        return (
-            support.refusal(self.request_type, self.support, facts)
-            or self._missing_parameter(facts, params)
-            or self._own_refusal(facts, params)
-        )
+        reason = support.refusal(self.request_type, self.support, facts) or self._why_not(facts)
+        if reason or params is None:
+            return reason
+        return self._unknown_there(facts, params) or self._why_not_with(facts, params)
 
     def build(
         self,
@@ -73,9 +73,7 @@ class CommandType:
 
         Keys that the receiver is known not to have are left out.
         """
-        missing = {p.key for p in self.parameters if p.is_missing_on(facts)}
-        kept = {key: value for key, value in params.items() if key not in missing}
-        return {"RequestType": self.request_type, **kept}
+        return {"RequestType": self.request_type, **understood(params, self.parameters, facts)}
 
     def changes(
         self, content: Mapping[str, object], command: Mapping[str, object] | None = None
@@ -100,7 +98,10 @@ class CommandType:
         """A stored command or reply as XML plist with its secrets hidden. Never raises."""
         return masks.masked(message, self.secret_keys)
 
-    def _own_refusal(self, facts: Facts, params: Mapping[str, object]) -> str | None:
+    def _why_not(self, facts: Facts) -> str | None:
+        return None
+
+    def _why_not_with(self, facts: Facts, params: Mapping[str, object]) -> str | None:
         return None
 
     def _changes(
@@ -108,7 +109,7 @@ class CommandType:
     ) -> list[Change]:
         return []
 
-    def _missing_parameter(self, facts: Facts, params: Mapping[str, object]) -> str | None:
+    def _unknown_there(self, facts: Facts, params: Mapping[str, object]) -> str | None:
         for parameter in self.parameters:
             given = params.get(parameter.key)
             if parameter.essential and given and parameter.is_missing_on(facts):

@@ -48,7 +48,7 @@ class ClearPasscode(CommandType):
             raise MissingUnlockToken("This device has given no unlock token.")
         return {"RequestType": self.request_type, "UnlockToken": extras.unlock_token}
 
-    def _own_refusal(self, facts: Facts, params: Mapping[str, object]) -> str | None:
+    def _why_not(self, facts: Facts) -> str | None:
         if facts.has_unlock_token is False:
             return "This device has given no unlock token, without which its passcode stays."
         return None

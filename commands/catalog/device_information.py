@@ -143,7 +143,7 @@ class DeviceInformation(CommandType):
         command = super().build(params, facts, extras)
         return {**command, "Queries": answerable(_wanted(params), facts)}
 
-    def _own_refusal(self, facts: Facts, params: Mapping[str, object]) -> str | None:
+    def _why_not_with(self, facts: Facts, params: Mapping[str, object]) -> str | None:
         if answerable(_wanted(params), facts):
             return None
         return "This device answers none of the queries asked for."
@@ -163,12 +163,14 @@ class DeviceInformation(CommandType):
 def device_columns(answers: Mapping[str, object]) -> dict[str, str | bool | float]:
     """The device columns that these answers set; what has the wrong type or is empty sets none.
 
+    Text is at most 255 characters long, 64 for versions, IMEI, MEID and phone number.
+
     The serial number and UDID are not among them: they say who a device is, and only its
     enrollment may.
     """
     columns: dict[str, str | bool | float] = {}
     for query, column in _TEXT_COLUMNS.items():
-        text = _text(answers.get(query))
+        text = _text(answers.get(query), column)
         if text:
             columns[column] = text
     for query, column in _BOOLEAN_COLUMNS.items():
@@ -207,14 +209,17 @@ def _subscription_columns(subscriptions: object) -> dict[str, str | bool | float
         if not isinstance(slot, Mapping):
             continue
         for query in ("IMEI", "MEID", "PhoneNumber"):
-            text = _text(slot.get(query))
+            column = _TEXT_COLUMNS[query]
+            text = _text(slot.get(query), column)
             if text:
-                columns.setdefault(_TEXT_COLUMNS[query], text)
+                columns.setdefault(column, text)
     return columns
 
 
-def _text(value: object) -> str:
-    return _CONTROL.sub("", value)[:255].strip() if isinstance(value, str) else ""
+def _text(value: object, column: str) -> str:
+    if not isinstance(value, str):
+        return ""
+    return _CONTROL.sub("", value)[: _SHORT if column in _SHORT_COLUMNS else _LONG].strip()
 
 
 def _number(value: object) -> float | None:
@@ -224,7 +229,20 @@ def _number(value: object) -> float | None:
     return float(value) if 0 <= value <= _LARGEST else None
 
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_LONG = 255
+_SHORT = 64
+_SHORT_COLUMNS = frozenset(
+    {
+        "os_version",
+        "supplemental_os_version_extra",
+        "build_version",
+        "supplemental_build_version",
+        "imei",
+        "meid",
+        "phone_number",
+    }
+)
 _LARGEST = 1e9
 
 _TEXT_COLUMNS = {

@@ -56,7 +56,7 @@ class DeviceLock(CommandType):
     secret_keys = frozenset({"PIN"})
     never_not_now = frozenset({Platform.IOS, Platform.MACOS})
 
-    def _own_refusal(self, facts: Facts, params: Mapping[str, object]) -> str | None:
+    def _why_not_with(self, facts: Facts, params: Mapping[str, object]) -> str | None:
         if facts.platform != Platform.MACOS or params.get("PIN"):
             return None
         # A Mac that says it needs no PIN is believed; one that has not been asked yet is not.

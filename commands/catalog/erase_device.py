@@ -138,7 +138,7 @@ class EraseDevice(CommandType):
     secret_keys = frozenset({"PIN", "WiFiProfileData", "MDMProfileData", "BootstrapToken"})
     never_not_now = frozenset({Platform.IOS, Platform.MACOS})
 
-    def _own_refusal(self, facts: Facts, params: Mapping[str, object]) -> str | None:
+    def _why_not_with(self, facts: Facts, params: Mapping[str, object]) -> str | None:
         if facts.pin_required_for_erase and not params.get("PIN"):
             return "This Mac is erased with a six-digit PIN, and none was given."
         return None

@@ -36,8 +36,8 @@ class Parameter:
     version differs from the command's (None: not on that platform); where a receiver is known
     not to have the key it is left out, or the command refused when the key is `essential`.
     `max_length` counts characters, bytes or items. `default` is what the device does when the
-    key is absent. `item` describes an array's members, `fields` a dictionary's.
-    `check` returns a sentence where a value that has the right shape is still wrong.
+    key is absent. `item` describes an array's members (text where it is None), `fields` those of
+    a dictionary. `check` returns a sentence where a value that has the right shape is still wrong.
     """
 
     key: str
@@ -62,7 +62,7 @@ class Parameter:
 
     def is_missing_on(self, facts: Facts) -> bool:
         """Whether a receiver with these facts is known not to understand this key."""
-        if facts.platform is None:
+        if not facts.platform:
             return False
         own = Platform(facts.platform).described_as
         if own not in self.limits:
@@ -83,6 +83,22 @@ def clean_parameters(raw: object, parameters: Sequence[Parameter]) -> dict[str, 
     result = _clean_fields(raw, parameters, "", errors)
     if errors:
         raise InvalidParameters(errors)
+    return result
+
+
+def understood(
+    params: Mapping[str, object], parameters: Sequence[Parameter], facts: Facts
+) -> dict[str, object]:
+    """The parameters without those that a receiver with these facts is known not to understand."""
+    described = {parameter.key: parameter for parameter in parameters}
+    result: dict[str, object] = {}
+    for key, value in params.items():
+        parameter = described.get(key)
+        if parameter is not None and parameter.is_missing_on(facts):
+            continue
+        if parameter is not None and parameter.fields and isinstance(value, Mapping):
+            value = understood(value, parameter.fields, facts)
+        result[key] = value
     return result
 
 
@@ -144,11 +160,11 @@ def _clean_array(value: object, parameter: Parameter, name: str, errors: dict[st
         raise _Refused("This must be a list.")
     if len(value) > parameter.max_length:
         raise _Refused(f"At most {parameter.max_length:,} items are allowed.")
-    assert parameter.item is not None
+    item = parameter.item or _TEXT
     result = []
     for index, member in enumerate(value):
         try:
-            result.append(_clean_value(member, parameter.item, f"{name}.{index}", errors))
+            result.append(_clean_value(member, item, f"{name}.{index}", errors))
         except _Refused as refused:
             if len(errors) < _MAX_ERRORS:
                 errors[f"{name}.{index}"] = str(refused)
@@ -212,6 +228,7 @@ def _printable(key: object) -> str:
     return str(key)[:64].encode("ascii", "backslashreplace").decode("ascii")
 
 
+_TEXT = Parameter(key="Item", type=ParameterType.STRING, label="Item")
 _SCALARS: Mapping[ParameterType, Callable[[object, Parameter], object]] = {
     ParameterType.STRING: _clean_string,
     ParameterType.BOOLEAN: _clean_boolean,

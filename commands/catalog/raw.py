@@ -42,9 +42,7 @@ class Raw(CommandType):
 
     def clean(self, raw: object) -> dict[str, object]:
         """The pasted dictionary itself, its RequestType included."""
-        text = super().clean(raw)["Plist"]
-        assert isinstance(text, str)
-        return _pasted_dictionary(text)
+        return _pasted_dictionary(str(super().clean(raw)["Plist"]))
 
 
 class PastedCommand(CommandType):
@@ -72,11 +70,8 @@ class PastedCommand(CommandType):
         self.secret_keys = known.secret_keys
         self.never_not_now = known.never_not_now
 
-    def clean(self, raw: object) -> dict[str, object]:
-        """The dictionary as it is; it was checked when it was pasted."""
-        if not isinstance(raw, Mapping):
-            raise InvalidParameters({"parameters": "The parameters must be an object."})
-        return {str(key): value for key, value in raw.items()}
+    def refusal(self, facts: Facts, params: Mapping[str, object] | None = None) -> str | None:
+        return None if self._known is None else self._known.refusal(facts, params)
 
     def build(
         self,
@@ -88,9 +83,6 @@ class PastedCommand(CommandType):
         if self.needs_unlock_token and "UnlockToken" not in params and self._known is not None:
             return {**command, **self._known.build({}, facts, extras)}
         return command
-
-    def _own_refusal(self, facts: Facts, params: Mapping[str, object]) -> str | None:
-        return None if self._known is None else self._known.refusal(facts, params)
 
     def _changes(
         self, content: Mapping[str, object], command: Mapping[str, object]

@@ -10,7 +10,7 @@ from typing import Any
 
 from commands.catalog.masks import is_secret
 from commands.catalog.types import ReplaceSection
-from mdm.protocol.plist import jsonable
+from mdm.protocol.plist import clean_text, jsonable
 
 MAX_ITEMS = 5_000
 
@@ -33,9 +33,8 @@ def dictionary(
     reported: Mapping[Any, object], drop: frozenset[str] = frozenset()
 ) -> dict[str, object]:
     """A reported dictionary without its secrets and the keys to drop, ready for JSON."""
-    result = jsonable(_tidy(reported, drop, _MAX_DEPTH))
-    assert isinstance(result, dict)
-    return result
+    tidy = _tidy_dictionary(reported, drop, _MAX_DEPTH)
+    return {key: jsonable(item) for key, item in tidy.items()}
 
 
 # Apple's replies go five levels deep; a list of names or a description fits well within these.
@@ -60,7 +59,7 @@ def _tidy_dictionary(
 ) -> dict[str, object]:
     result: dict[str, object] = {}
     for key, item in value.items() if depth else ():
-        name = str(key)[:255]
+        name = clean_text(str(key)[:255])
         if name in drop or (is_secret(name) and not isinstance(item, bool)):
             continue
         if len(result) == _MAX_KEYS:

@@ -14,9 +14,11 @@ def refusal(what: str, support: Mapping[Platform, Support], facts: Facts) -> str
     """A sentence saying why `what` cannot go to a receiver with these facts, or None.
 
     Refuses only when every possibility that the facts leave open refuses, so forgetting a fact
-    never turns a yes into a no.
+    never turns a yes into a no. No support at all means that nothing is known of the command.
     """
-    if facts.platform is None:
+    if not support:
+        return None
+    if not facts.platform:
         candidates = list(support.items())
     else:
         own = Platform(facts.platform).described_as
