@@ -5,7 +5,7 @@ No decision about trust is made here: `mdm.identity` makes it. Source: RFC 5280,
 
 import hashlib
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from mdm.protocol import der
 
@@ -48,11 +48,11 @@ class CertificateParts:
         return None
 
 
+# A device connects several times in a row: what was read of its certificate is kept that long.
+@lru_cache(maxsize=2048)
 def certificate_parts(encoded: bytes) -> CertificateParts:
     """The parts of one DER certificate; raises BadDer."""
-    body, _algorithm, _signature = der.exactly(
-        encoded, der.only(encoded, der.SEQUENCE), der.SEQUENCE, 3
-    )
+    body = der.first(encoded, der.only(encoded, der.SEQUENCE), der.SEQUENCE)
     fields = der.at_least(encoded, body, der.SEQUENCE, 6)
     if fields[0].tag == der.CONTEXT_0:
         fields.pop(0)

@@ -53,6 +53,7 @@ _ALGORITHMS: dict[bytes, tuple[str, str | None]] = {
     bytes.fromhex("2a8648ce3d040304"): ("ec", "sha512"),
 }
 _CERTIFICATES = 16
+_OBJECT_IDENTIFIER_LENGTH = 32
 _CURVES = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
 _PKCS1 = padding.PKCS1v15()
 
@@ -120,7 +121,10 @@ def _detached_type(data: bytes, content: der.Element) -> bytes:
     kind, *own = der.at_least(data, content, der.SEQUENCE, 1)
     if own:
         raise BadSignature("not-detached", "The signature brings content of its own.")
-    return der.content(data, kind, der.OBJECT_IDENTIFIER)
+    name = der.content(data, kind, der.OBJECT_IDENTIFIER)
+    if len(name) > _OBJECT_IDENTIFIER_LENGTH:
+        raise der.BadDer("long object identifier")
+    return name
 
 
 def _only_signer(data: bytes, signers: der.Element) -> der.Element:
@@ -141,7 +145,7 @@ def _signer(data: bytes, element: der.Element) -> _Signer:
         raise BadSignature("algorithm", "The signature's algorithms are not supported.")
     by_issuer = identifier.tag == der.SEQUENCE
     return _Signer(
-        issuer_and_serial=der.whole(data, identifier) if by_issuer else None,
+        issuer_and_serial=data[identifier.content : identifier.end] if by_issuer else None,
         key_identifier=None if by_issuer else der.content(data, identifier, 0x80),
         digest=digest_name,
         family=family,
@@ -151,7 +155,8 @@ def _signer(data: bytes, element: der.Element) -> _Signer:
 
 
 def _algorithm(data: bytes, element: der.Element) -> bytes:
-    return der.content(data, der.at_least(data, element, der.SEQUENCE, 1)[0], der.OBJECT_IDENTIFIER)
+    name = der.first(data, element, der.SEQUENCE)
+    return der.content(data, name, der.OBJECT_IDENTIFIER)
 
 
 def _signer_certificate(
@@ -168,9 +173,7 @@ def _signer_certificate(
 
 def _is_of(certificate: CertificateParts, signer: _Signer) -> bool:
     if signer.issuer_and_serial is not None:
-        named = der.only(signer.issuer_and_serial, der.SEQUENCE)
-        held = signer.issuer_and_serial[named.content : named.end]
-        return held == certificate.issuer + certificate.serial_number
+        return signer.issuer_and_serial == certificate.issuer + certificate.serial_number
     return signer.key_identifier == certificate.subject_key_identifier
 
 
@@ -178,30 +181,33 @@ def _signed_bytes(content_type: bytes, signer: _Signer, body: bytes) -> bytes:
     """What the key must have signed: the attributes where there are any, else the body."""
     if signer.attributes is None:
         return body
-    # RFC 5652 section 5.4: signed as a SET, sent under a tag of its own.
+    # RFC 5652, section 5.4: signed as a SET, sent under a tag of its own.
     attributes = b"\x31" + signer.attributes[1:]
-    if _attribute(attributes, _CONTENT_TYPE, der.OBJECT_IDENTIFIER) != content_type:
+    elements = der.children(attributes, der.only(attributes, der.SET))
+    held = [der.whole(attributes, element) for element in elements]
+    if not _holds(held, _CONTENT_TYPE, der.OBJECT_IDENTIFIER, content_type):
         raise BadSignature("content-type", "The signature is for another type of content.")
     digest = hashlib.new(signer.digest, body).digest()
-    if _attribute(attributes, _MESSAGE_DIGEST, der.OCTET_STRING) != digest:
+    if not _holds(held, _MESSAGE_DIGEST, der.OCTET_STRING, digest):
         raise BadSignature("digest", "The signature is over another body.")
     return attributes
 
 
-def _attribute(attributes: bytes, kind: bytes, tag: int) -> bytes:
-    """The one value of the one attribute of this kind."""
-    found = []
-    for attribute in der.children(attributes, der.only(attributes, der.SET)):
-        name, values = der.exactly(attributes, attribute, der.SEQUENCE, 2)
-        if der.content(attributes, name, der.OBJECT_IDENTIFIER) == kind:
-            found.append(values)
-    if len(found) != 1:
-        raise der.BadDer("attribute")
-    (value,) = der.exactly(attributes, found[0], der.SET, 1)
-    return der.content(attributes, value, tag)
+def _holds(attributes: list[bytes], kind: bytes, tag: int, value: bytes) -> bool:
+    """Whether the one attribute of this kind has this one value.
+
+    Signed attributes are DER, which spells each in one way: the whole of it is compared.
+    """
+    name = _short(der.OBJECT_IDENTIFIER, kind)
+    expected = _short(der.SEQUENCE, name + _short(der.SET, _short(tag, value)))
+    return [held for held in attributes if held.startswith(name, 2)] == [expected]
 
 
-@lru_cache(maxsize=1024)
+def _short(tag: int, value: bytes) -> bytes:
+    return bytes((tag, len(value))) + value
+
+
+@lru_cache(maxsize=2048)
 def _public_key(encoded: bytes) -> rsa.RSAPublicKey | ec.EllipticCurvePublicKey:
     try:
         key = load_der_public_key(encoded)
