@@ -94,21 +94,15 @@ class Authority:
         subject = x509.Name(
             [
                 x509.NameAttribute(NameOID.USER_ID, topic),
-                x509.NameAttribute(
-                    NameOID.COMMON_NAME, f"APSP:{topic.removeprefix(TOPIC_PREFIX)}"
-                ),
+                x509.NameAttribute(NameOID.COMMON_NAME, f"APSP:{topic.removeprefix(TOPIC_PREFIX)}"),
                 x509.NameAttribute(NameOID.COUNTRY_NAME, "US"),
             ]
         )
         builder = (
             _builder(subject, root.subject, key, not_before, not_after)
-            .add_extension(
-                x509.BasicConstraints(ca=False, path_length=None), critical=True
-            )
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_key_usage(signature=True), critical=True)
-            .add_extension(
-                x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False
-            )
+            .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
             .add_extension(
                 x509.UnrecognizedExtension(PRODUCTION_PUSH_OID, b"\x05\x00"),
                 critical=False,
@@ -175,9 +169,7 @@ def _create_root(into: Pair, now: dt.datetime) -> None:
         ]
     )
     builder = (
-        _builder(
-            name, name, key, now - dt.timedelta(hours=1), now + dt.timedelta(days=3650)
-        )
+        _builder(name, name, key, now - dt.timedelta(hours=1), now + dt.timedelta(days=3650))
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .add_extension(_key_usage(signature=True, issue=True), critical=True)
     )
@@ -203,9 +195,7 @@ def _create_apns(authority: Authority, now: dt.datetime) -> None:
         )
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(x509.SubjectAlternativeName(names), critical=False)
-        .add_extension(
-            x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False
-        )
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
     )
     _write(authority.apns, builder.sign(root_key, hashes.SHA256()), key)
 
@@ -238,9 +228,7 @@ def _builder(
         .serial_number(x509.random_serial_number())
         .not_valid_before(not_before)
         .not_valid_after(not_after)
-        .add_extension(
-            x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False
-        )
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
     )
 
 
@@ -263,7 +251,5 @@ def _new_key() -> rsa.RSAPrivateKey:
 
 
 def _write(into: Pair, certificate: x509.Certificate, key: rsa.RSAPrivateKey) -> None:
-    write_private(
-        into.key, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    )
+    write_private(into.key, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     write_private(into.certificate, certificate.public_bytes(Encoding.PEM))

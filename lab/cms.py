@@ -86,9 +86,7 @@ def sign(
     """A SignedData over `content`, in DER, with the signer's certificate. `attributes` are signed
     beside contentType, messageDigest and signingTime."""
     signed = _signed_attributes(content, signer, attributes, signing_time)
-    signature = signer.key.sign(
-        tlv(0x31, signed), padding.PKCS1v15(), _DIGESTS[signer.digest][1]
-    )
+    signature = signer.key.sign(tlv(0x31, signed), padding.PKCS1v15(), _DIGESTS[signer.digest][1])
     info = tlv(
         0x30,
         b"\x02\x01\x01",
@@ -132,14 +130,11 @@ def verify(message: bytes) -> Verified:
         data = cms.ContentInfo.load(message, strict=True)["content"]
         info = data["signer_infos"][0]
         certificates = [
-            x509.load_der_x509_certificate(c.chosen.dump())
-            for c in data["certificates"]
+            x509.load_der_x509_certificate(c.chosen.dump()) for c in data["certificates"]
         ]
         content = bytes(data["encap_content_info"]["content"].native)
         signer = _find_signer(info, certificates)
-        attributes = {
-            a["type"].dotted: a["values"][0].native for a in info["signed_attrs"]
-        }
+        attributes = {a["type"].dotted: a["values"][0].native for a in info["signed_attrs"]}
         _check_signature(info, content, signer, attributes)
     except (
         ValueError,
@@ -161,9 +156,7 @@ def _signed_attributes(
     attributes: Sequence[bytes],
     signing_time: dt.datetime | None,
 ) -> bytes:
-    moment = (
-        (signing_time or dt.datetime.now(dt.UTC)).strftime("%y%m%d%H%M%SZ").encode()
-    )
+    moment = (signing_time or dt.datetime.now(dt.UTC)).strftime("%y%m%d%H%M%SZ").encode()
     digest = hashlib.new(signer.digest, content).digest()
     members = [
         attribute(_CONTENT_TYPE, oid(DATA)),
@@ -174,18 +167,14 @@ def _signed_attributes(
     return b"".join(sorted(members))
 
 
-def _find_signer(
-    info: cms.SignerInfo, certificates: list[x509.Certificate]
-) -> x509.Certificate:
+def _find_signer(info: cms.SignerInfo, certificates: list[x509.Certificate]) -> x509.Certificate:
     sid = info["sid"].chosen
     for certificate in certificates:
         if isinstance(sid, cms.IssuerAndSerialNumber):
             if certificate.serial_number == sid["serial_number"].native:
                 return certificate
         else:
-            extension = certificate.extensions.get_extension_for_class(
-                x509.SubjectKeyIdentifier
-            )
+            extension = certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier)
             if extension.value.digest == sid.native:
                 return certificate
     raise ValueError("the signer's certificate is missing")

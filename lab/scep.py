@@ -89,13 +89,9 @@ async def request_identity(
     ask: Ask, payload: ScepPayload, key: rsa.RSAPrivateKey
 ) -> x509.Certificate:
     """Run the whole transaction; returns the issued certificate. Raises ScepFailed."""
-    caps = (await ask("GET", _url(payload.url, "GetCACaps"), None)).decode(
-        "ascii", "replace"
-    )
+    caps = (await ask("GET", _url(payload.url, "GetCACaps"), None)).decode("ascii", "replace")
     words = set(caps.split())
-    authority = read_authority(
-        await ask("GET", _url(payload.url, "GetCACert", payload.name), None)
-    )
+    authority = read_authority(await ask("GET", _url(payload.url, "GetCACert", payload.name), None))
     check_fingerprint(authority, payload.fingerprint)
     request = build_request(
         payload,
@@ -135,9 +131,7 @@ def check_fingerprint(authority: x509.Certificate, expected: bytes) -> None:
     algorithm = {16: "md5", 20: "sha1", 32: "sha256"}.get(len(expected))
     der = authority.public_bytes(Encoding.DER)
     if algorithm is None or hashlib.new(algorithm, der).digest() != expected:
-        raise ScepFailed(
-            "The CA's certificate does not have the fingerprint from the profile."
-        )
+        raise ScepFailed("The CA's certificate does not have the fingerprint from the profile.")
 
 
 def build_request(
@@ -165,9 +159,7 @@ def build_request(
     return Request(message, transaction, nonce, recipient, key)
 
 
-def read_answer(
-    answer: bytes, request: Request, authority: x509.Certificate
-) -> x509.Certificate:
+def read_answer(answer: bytes, request: Request, authority: x509.Certificate) -> x509.Certificate:
     """The certificate in a CertRep. Raises ScepFailed for a refusal and for a message that is not
     the answer to `request`."""
     try:
@@ -193,10 +185,7 @@ def seal(content: bytes, recipient: x509.Certificate, cipher: str) -> bytes:
     iv = os.urandom(algorithm.block_size // 8)
     padder = PKCS7(algorithm.block_size).padder()
     encryptor = Cipher(algorithm, modes.CBC(iv)).encryptor()
-    encrypted = (
-        encryptor.update(padder.update(content) + padder.finalize())
-        + encryptor.finalize()
-    )
+    encrypted = encryptor.update(padder.update(content) + padder.finalize()) + encryptor.finalize()
     public = recipient.public_key()
     if not isinstance(public, rsa.RSAPublicKey):
         raise ScepFailed("The CA's key is not RSA, so nothing can be encrypted to it.")
@@ -233,19 +222,14 @@ def open_envelope(message: bytes, key: rsa.RSAPrivateKey) -> bytes:
         block = AES(secret) if name.startswith("aes") else TripleDES(secret)
         iv = algorithm["parameters"].native
         decryptor = Cipher(block, modes.CBC(iv)).decryptor()
-        padded = (
-            decryptor.update(encrypted["encrypted_content"].native)
-            + decryptor.finalize()
-        )
+        padded = decryptor.update(encrypted["encrypted_content"].native) + decryptor.finalize()
         unpadder = PKCS7(block.block_size).unpadder()
         return unpadder.update(padded) + unpadder.finalize()
     except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
         raise BadCms(f"An enveloped message could not be opened: {error}.") from error
 
 
-def _check_reply(
-    reply: cms.Verified, request: Request, authority: x509.Certificate
-) -> None:
+def _check_reply(reply: cms.Verified, request: Request, authority: x509.Certificate) -> None:
     if reply.signer.public_key() != authority.public_key():
         raise ScepFailed("The SCEP answer is signed by somebody other than the CA.")
     attributes = reply.attributes
@@ -259,12 +243,8 @@ def _check_reply(
     if status == "0":
         return
     info = str(attributes.get(FAIL_INFO, ""))
-    reason = (
-        FAILURES[int(info)] if info.isdigit() and int(info) < len(FAILURES) else info
-    )
-    raise ScepFailed(
-        f"The SCEP server refused (status {status}, {reason or 'no reason given'})."
-    )
+    reason = FAILURES[int(info)] if info.isdigit() and int(info) < len(FAILURES) else info
+    raise ScepFailed(f"The SCEP server refused (status {status}, {reason or 'no reason given'}).")
 
 
 def _signing_request(
@@ -272,9 +252,7 @@ def _signing_request(
 ) -> x509.CertificateSigningRequest:
     builder = x509.CertificateSigningRequestBuilder().subject_name(payload.subject)
     if payload.challenge:
-        builder = builder.add_attribute(
-            AttributeOID.CHALLENGE_PASSWORD, payload.challenge.encode()
-        )
+        builder = builder.add_attribute(AttributeOID.CHALLENGE_PASSWORD, payload.challenge.encode())
     return builder.sign(key, hashes.SHA256())
 
 

@@ -28,13 +28,9 @@ def mdm_signature(
     digest: str = "sha256",
 ) -> str:
     """The value of the Mdm-Signature header."""
-    return base64.b64encode(sign_detached(body, certificate, key, digest)).decode(
-        "ascii"
-    )
+    return base64.b64encode(sign_detached(body, certificate, key, digest)).decode("ascii")
 
 
 @functools.lru_cache(maxsize=4096)
-def _signer(
-    certificate: x509.Certificate, key: rsa.RSAPrivateKey, digest: str
-) -> cms.Signer:
+def _signer(certificate: x509.Certificate, key: rsa.RSAPrivateKey, digest: str) -> cms.Signer:
     return cms.Signer(certificate, key, digest)

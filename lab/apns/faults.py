@@ -32,9 +32,7 @@ class FaultKind(StrEnum):
             return cls(word.lower())
         except ValueError:
             words = ", ".join(cls)
-            raise UnknownFault(
-                f"No push fault is called {word!r}; there are {words}."
-            ) from None
+            raise UnknownFault(f"No push fault is called {word!r}; there are {words}.") from None
 
 
 @dataclass

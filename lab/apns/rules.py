@@ -71,9 +71,7 @@ def read(
     """The push that a request asks for, or Apple's refusal. `certificate_topic` is the UID of
     the client's certificate, None when it showed none."""
     fields = dict(headers)
-    refusal = (
-        _route(fields) or _headers(headers, fields, certificate_topic) or _payload(body)
-    )
+    refusal = _route(fields) or _headers(headers, fields, certificate_topic) or _payload(body)
     if refusal is not None:
         return refusal
     token = fields[":path"].removeprefix(DEVICE_PATH).lower()
@@ -121,9 +119,7 @@ def _headers(
     if topic is None:
         return Answer(400, "MissingTopic")
     if topic != certificate_topic:
-        return Answer(
-            400, "TopicDisallowed" if topic.startswith("com.apple.") else "BadTopic"
-        )
+        return Answer(400, "TopicDisallowed" if topic.startswith("com.apple.") else "BadTopic")
     if fields.get("apns-push-type") != "mdm":
         return Answer(400, "InvalidPushType")
     if fields.get("apns-priority", "10") not in PRIORITIES:
@@ -147,15 +143,11 @@ def _payload(body: bytes) -> Answer | None:
     except ValueError:
         return Answer(400, "PayloadEmpty")
     if not (
-        isinstance(content, dict)
-        and set(content) == {"mdm"}
-        and isinstance(content["mdm"], str)
+        isinstance(content, dict) and set(content) == {"mdm"} and isinstance(content["mdm"], str)
     ):
         return Answer(400, "PayloadEmpty")
     return None
 
 
 def _is_uuid(value: str) -> bool:
-    return bool(
-        re.fullmatch(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}", value)
-    )
+    return bool(re.fullmatch(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}", value))

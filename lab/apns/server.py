@@ -72,9 +72,7 @@ class _Stream:
 class _Connection(asyncio.Protocol):
     def __init__(self, stand_in: ApnsStandIn) -> None:
         self._stand_in = stand_in
-        self._http = H2Connection(
-            H2Configuration(client_side=False, header_encoding="utf-8")
-        )
+        self._http = H2Connection(H2Configuration(client_side=False, header_encoding="utf-8"))
         self._streams: dict[int, _Stream] = {}
         self._unsent: dict[int, bytes] = {}
         self._topic: str | None = None
@@ -108,9 +106,7 @@ class _Connection(asyncio.Protocol):
 
     def _handle(self, event: Event) -> None:
         if isinstance(event, RequestReceived):
-            self._streams[event.stream_id] = _Stream(
-                [(str(n), str(v)) for n, v in event.headers]
-            )
+            self._streams[event.stream_id] = _Stream([(str(n), str(v)) for n, v in event.headers])
         elif isinstance(event, DataReceived):
             self._read_body(event)
         elif isinstance(event, StreamEnded):
@@ -126,9 +122,7 @@ class _Connection(asyncio.Protocol):
             self._transport.close()
 
     def _read_body(self, event: DataReceived) -> None:
-        self._http.acknowledge_received_data(
-            event.flow_controlled_length, event.stream_id
-        )
+        self._http.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
         stream = self._streams.get(event.stream_id)
         if stream is not None and len(stream.body) <= rules.MAX_PAYLOAD:
             stream.body += event.data
@@ -144,9 +138,7 @@ class _Connection(asyncio.Protocol):
         else:
             self._spoil(stream_id, stream, request, fault)
 
-    def _accept(
-        self, stream_id: int, stream: _Stream, request: rules.PushRequest
-    ) -> None:
+    def _accept(self, stream_id: int, stream: _Stream, request: rules.PushRequest) -> None:
         assert self._topic is not None
         answer = rules.deliver(request, self._topic, self._stand_in.postbox)
         self._respond(stream_id, stream, answer)
@@ -170,9 +162,7 @@ class _Connection(asyncio.Protocol):
                 fault.seconds, self._accept_late, stream_id, stream, request
             )
 
-    def _accept_late(
-        self, stream_id: int, stream: _Stream, request: rules.PushRequest
-    ) -> None:
+    def _accept_late(self, stream_id: int, stream: _Stream, request: rules.PushRequest) -> None:
         if self._transport.is_closing():
             return
         self._accept(stream_id, stream, request)
@@ -189,9 +179,7 @@ class _Connection(asyncio.Protocol):
         self._transport.close()
 
     def _respond(self, stream_id: int, stream: _Stream, answer: rules.Answer) -> None:
-        self._stand_in.counts[
-            " ".join(filter(None, [str(answer.status), answer.reason]))
-        ] += 1
+        self._stand_in.counts[" ".join(filter(None, [str(answer.status), answer.reason]))] += 1
         body = answer.body()
         headers = [
             (":status", str(answer.status)),
@@ -227,9 +215,7 @@ def _answer_of(fault: Fault, postbox: Postbox) -> rules.Answer | None:
         case FaultKind.FORBIDDEN:
             return rules.Answer(403, "BadCertificate")
         case FaultKind.UNREGISTERED:
-            return rules.Answer(
-                410, "Unregistered", fault.timestamp or postbox.now_ms()
-            )
+            return rules.Answer(410, "Unregistered", fault.timestamp or postbox.now_ms())
         case FaultKind.TOO_MANY_REQUESTS:
             return rules.Answer(429, "TooManyRequests", with_body=fault.body)
         case FaultKind.INTERNAL_ERROR:
