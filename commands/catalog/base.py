@@ -19,6 +19,7 @@ from commands.catalog.types import (
     Priority,
     Support,
 )
+from mdm.protocol.connect import Status
 
 
 class CommandType:
@@ -83,7 +84,7 @@ class CommandType:
         `content` is the reply's plist, `command` the `Command` dictionary that it answers (a
         filtered list must not replace a whole one). Never raises, whatever a device sends.
         """
-        if content.get("Status") != "Acknowledged":
+        if content.get("Status") != Status.ACKNOWLEDGED:
             return []
         return self._changes(content, command or {})
 
@@ -93,6 +94,17 @@ class CommandType:
         Source: Apple's MDM Protocol Reference (2019), on NotNow.
         """
         return platform is None or Platform(platform).described_as not in self.never_not_now
+
+    def coalesce_key(self, params: Mapping[str, object]) -> str | None:
+        """What at most one waiting command per channel may have; None where each one counts.
+
+        A filtered query is not made superfluous by a whole one that waits, nor the reverse.
+        """
+        return self.request_type if self.coalesce and not params else None
+
+    def masked_parameters(self, params: Mapping[str, object]) -> dict[str, object]:
+        """The parameters for people to read, secrets hidden, ready for JSON."""
+        return masks.masked_parameters(params, self.secret_keys)
 
     def masked(self, message: bytes) -> bytes:
         """A stored command or reply as XML plist with its secrets hidden. Never raises."""

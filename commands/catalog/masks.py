@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from mdm.protocol.errors import ProtocolError
-from mdm.protocol.plist import plist_dumps, safe_plist_loads
+from mdm.protocol.plist import jsonable, plist_dumps, safe_plist_loads
 
 HIDDEN = "(hidden)"
 
@@ -31,6 +31,13 @@ def masked(message: bytes, also: frozenset[str] = frozenset()) -> bytes:
     except ProtocolError:
         return plist_dumps({"Unreadable": f"({len(message):,} bytes that are not a plist)"})
     return plist_dumps({_text(key): _masked(key, value, also) for key, value in content.items()})
+
+
+def masked_parameters(
+    params: Mapping[str, object], also: frozenset[str] = frozenset()
+) -> dict[str, object]:
+    """Parameters for people to read: secrets replaced by `(hidden)`, ready for JSON."""
+    return {key: jsonable(_masked(key, value, also)) for key, value in params.items()}
 
 
 def _masked(key: str, value: object, also: frozenset[str]) -> object:

@@ -17,7 +17,7 @@ from mdm.protocol.errors import ProtocolError
 from mdm.protocol.plist import Budget, plist_dumps, safe_plist_loads
 
 _BUDGET = Budget(size=1024 * 1024, depth=16, nodes=20_000, expanded=2 * 1024 * 1024)
-_REQUEST_TYPE = re.compile("[A-Za-z][A-Za-z0-9]{0,63}")
+_REQUEST_TYPE = re.compile("[A-Za-z][A-Za-z0-9]{0,59}")
 
 
 class Raw(CommandType):
@@ -102,7 +102,9 @@ def _pasted_dictionary(text: str) -> dict[str, object]:
         raise InvalidParameters({"Plist": str(error)}) from None
     request_type = command.get("RequestType")
     if not isinstance(request_type, str) or not _REQUEST_TYPE.fullmatch(request_type):
-        raise InvalidParameters({"Plist": "The dictionary needs a RequestType of letters."})
+        raise InvalidParameters(
+            {"Plist": "The dictionary needs a RequestType of up to 60 letters."}
+        )
     return command
 
 

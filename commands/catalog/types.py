@@ -20,7 +20,7 @@ DEVICE_AND_USER: frozenset[SupportChannel] = frozenset({"device", "user"})
 
 
 class Platform(StrEnum):
-    """Apple's platforms, as people name them."""
+    """Apple's platforms, as people name them; `mdm.protocol.platform` tells a machine's."""
 
     IOS = "iOS"
     IPADOS = "iPadOS"
@@ -33,14 +33,6 @@ class Platform(StrEnum):
     def described_as(self) -> Platform:
         """The platform whose facts Apple's schema gives for this one: iPadOS stands under iOS."""
         return Platform.IOS if self is Platform.IPADOS else self
-
-    @classmethod
-    def of_product(cls, product_name: str | None) -> Platform | None:
-        """The platform of a ProductName such as `iPad4,1`; None where the name says nothing."""
-        for prefix, platform in _PRODUCTS:
-            if product_name and product_name.startswith(prefix):
-                return platform
-        return None
 
 
 class AccessRight(IntFlag):
@@ -66,12 +58,12 @@ ALL_RIGHTS = AccessRight(8191)
 
 
 class Priority(IntEnum):
-    """The order of delivery within one channel: the smaller number goes first."""
+    """The order of delivery within one channel: the larger number goes first."""
 
-    ERASE = 0
-    LOCK = 10
-    NORMAL = 50
-    INVENTORY = 80
+    INVENTORY = -10
+    NORMAL = 0
+    LOCK = 50
+    ERASE = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,16 +171,3 @@ def version_key(text: str | None) -> tuple[int, ...] | None:
 
 
 _VERSION = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6}){0,4}")
-
-_PRODUCTS = (
-    ("iPhone", Platform.IOS),
-    ("iPod", Platform.IOS),
-    ("iPad", Platform.IPADOS),
-    ("AppleTV", Platform.TVOS),
-    ("RealityDevice", Platform.VISIONOS),
-    ("Watch", Platform.WATCHOS),
-    ("Mac", Platform.MACOS),
-    ("iMac", Platform.MACOS),
-    ("VirtualMac", Platform.MACOS),
-    ("Xserve", Platform.MACOS),
-)
