@@ -1,5 +1,26 @@
+"""The commands app: it answers connect, and empties the queue when an enrollment begins or ends."""
+
+from __future__ import annotations
+
+from typing import Any
+
 from django.apps import AppConfig
 
 
 class CommandsConfig(AppConfig):
     name = "commands"
+
+    def ready(self) -> None:
+        from commands import connect, queue
+        from mdm import endpoints, signals
+
+        endpoints.handle_connect_with(connect.connect)
+
+        def on_authenticated(enrollment_id: int, **_: Any) -> None:
+            queue.clear(enrollment_id, because="the device began a new enrollment")
+
+        def on_ended(enrollment_id: int, **_: Any) -> None:
+            queue.clear(enrollment_id, because="the enrollment ended")
+
+        signals.authenticated.connect(on_authenticated, weak=False)
+        signals.enrollment_ended.connect(on_ended, weak=False)

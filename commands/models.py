@@ -17,14 +17,26 @@ class Command(models.Model):
     request_type = models.CharField(max_length=60, db_index=True)
     # The parameters as asked for, secrets masked: for people to read.
     parameters = models.JSONField(default=dict)
-    # The whole plist to deliver, sealed (mdm/secrets.py, purpose "command").
-    sealed_payload = models.BinaryField()
     destructive = models.BooleanField(default=False)
     asked_by = models.CharField(max_length=200)
     created_at = models.DateTimeField(db_default=Now())
 
     def __str__(self) -> str:
         return f"{self.request_type} {self.uuid}"
+
+
+class Payload(models.Model):
+    """The bytes of a command for all receivers of one kind, sealed (purpose "command").
+
+    What a command contains depends on what is known of the receiver: a command to many devices
+    has one payload for each kind of them.
+    """
+
+    command = models.ForeignKey(Command, on_delete=models.CASCADE, related_name="payloads")
+    sealed = models.BinaryField()
+
+    def __str__(self) -> str:
+        return f"Payload {self.pk} of {self.command_id}"
 
 
 class QueueEntry(models.Model):
@@ -46,11 +58,15 @@ class QueueEntry(models.Model):
     command = models.ForeignKey(Command, on_delete=models.CASCADE, related_name="entries")
     command_uuid = models.UUIDField("CommandUUID")
     state = models.CharField(max_length=20, choices=State.choices, default=State.QUEUED)
+    # The larger number goes first (commands.catalog.Priority).
     priority = models.SmallIntegerField(default=0)
     # At most one unfinished entry per enrollment with the same key; null for commands that each
     # count.
     coalesce_key = models.CharField(max_length=60, null=True)
-    # This receiver's own bytes, where they differ or hold its secret (purpose "command").
+    payload = models.ForeignKey(
+        Payload, null=True, on_delete=models.CASCADE, related_name="+", db_index=False
+    )
+    # This receiver's own bytes instead, where they hold a secret of its own.
     sealed_payload = models.BinaryField(null=True)
     created_at = models.DateTimeField(db_default=Now())
     expires_at = models.DateTimeField(null=True)

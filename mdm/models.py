@@ -22,7 +22,7 @@ class Device(models.Model):
         VISIONOS = "visionOS"
         WATCHOS = "watchOS"
 
-    serial_number = models.CharField(max_length=64, unique=True, null=True, blank=True)
+    serial_number = models.CharField(max_length=255, unique=True, null=True, blank=True)
     udid = models.CharField("UDID", max_length=255, blank=True, db_index=True)
     platform = models.CharField(max_length=10, choices=Platform.choices, blank=True)
     device_name = models.CharField(max_length=255, blank=True)
@@ -36,7 +36,7 @@ class Device(models.Model):
     supervised = models.BooleanField(null=True)
     shared_ipad = models.BooleanField("Shared iPad", null=True)
     # The enrollment that speaks for this machine now, or did last.
-    enrollment = models.OneToOneField(
+    enrollment = models.ForeignKey(
         "mdm.Enrollment",
         null=True,
         blank=True,
@@ -225,7 +225,7 @@ class Quarantine(models.Model):
         USED = "Used"
 
     enrollment_key = models.CharField(max_length=600)
-    serial_number = models.CharField(max_length=64, blank=True)
+    serial_number = models.CharField(max_length=255, blank=True)
     identity_sha256 = models.BinaryField()
     certificate = models.BinaryField()
     binding = models.TextField(blank=True)

@@ -25,7 +25,7 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "serial_number",
-                    models.CharField(blank=True, max_length=64, null=True, unique=True),
+                    models.CharField(blank=True, max_length=255, null=True, unique=True),
                 ),
                 (
                     "udid",
@@ -156,7 +156,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name="device",
             name="enrollment",
-            field=models.OneToOneField(
+            field=models.ForeignKey(
                 blank=True,
                 null=True,
                 on_delete=django.db.models.deletion.SET_NULL,
@@ -351,7 +351,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("enrollment_key", models.CharField(max_length=600)),
-                ("serial_number", models.CharField(blank=True, max_length=64)),
+                ("serial_number", models.CharField(blank=True, max_length=255)),
                 ("identity_sha256", models.BinaryField()),
                 ("certificate", models.BinaryField()),
                 ("binding", models.TextField(blank=True)),

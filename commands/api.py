@@ -1,0 +1,236 @@
+"""Commands in the REST API: what can be sent, sending it, and what came of it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Any
+
+import django_filters
+from django.db.models import Count, Model, QuerySet
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
+from rest_framework import mixins, status, viewsets
+from rest_framework.decorators import action
+from rest_framework.exceptions import ErrorDetail, NotFound, ValidationError
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from commands import catalog, queue, receivers, selectors
+from commands.models import Command, QueueEntry
+from commands.receivers import Found, Name, NameKind
+from commands.serializers import (
+    RECEIVER_FIELDS,
+    CommandSerializer,
+    CommandTypeSerializer,
+    EntrySerializer,
+    NewCommandSerializer,
+    RawSerializer,
+    SentSerializer,
+)
+from mdm.api.answers import answer_with
+from mdm.api.errors import Conflict
+from mdm.audit.actor import Actor
+
+answer_with(queue.QueueError, Conflict)
+
+
+class CommandFilter(django_filters.FilterSet):  # type: ignore[misc]
+    """Which commands a list holds."""
+
+    request_type = django_filters.CharFilter(max_length=60)
+    destructive = django_filters.BooleanFilter()
+    created_after = django_filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="gte")
+    created_before = django_filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="lt")
+
+    class Meta:
+        model = Command
+        fields: list[str] = []
+
+
+@extend_schema_view(
+    list=extend_schema(description="What was asked for, newest first."),
+    retrieve=extend_schema(description="One command, and how far it has come."),
+)
+class CommandViewSet(
+    mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[Command]
+):
+    """What was asked for, once each, by CommandUUID."""
+
+    queryset = Command.objects.defer("sealed_payload")
+    serializer_class = CommandSerializer
+    filterset_class = CommandFilter
+    lookup_field = "uuid"
+    lookup_value_converter = "uuid"
+
+    def get_serializer(self, *args: Any, **kwargs: Any) -> Any:
+        commands = args[0] if args else []
+        kwargs["context"] = {
+            **self.get_serializer_context(),
+            "states": _states([commands] if isinstance(commands, Model) else commands),
+        }
+        return CommandSerializer(*args, **kwargs)
+
+    @extend_schema(request=NewCommandSerializer, responses={201: SentSerializer})
+    def create(self, request: Request, **kwargs: Any) -> Response:
+        """Send a command. Who cannot run it is named in `refused`; the others get it."""
+        wanted = NewCommandSerializer(data=request.data)
+        wanted.is_valid(raise_exception=True)
+        data = wanted.validated_data
+        found = receivers.find({kind: data.get(key, ()) for kind, key in RECEIVER_FIELDS.items()})
+        sent = _enqueue(Actor.of(request), data, found)
+        answer = {
+            "command": self.get_serializer(sent.command).data,
+            "queued": sent.entries,
+            "coalesced": sent.coalesced,
+            "refused": _refused(found, sent.refused),
+        }
+        return Response(answer, status=status.HTTP_201_CREATED)
+
+    @extend_schema(request=None, responses=CommandSerializer)
+    @action(detail=True, methods=["post"], filterset_class=None)
+    def cancel(self, request: Request, **kwargs: Any) -> Response:
+        """Cancel the command wherever it has not been delivered yet."""
+        command = self.get_object()
+        queue.cancel_rest(Actor.of(request), command)
+        return Response(self.get_serializer(command).data)
+
+
+class EntryFilter(django_filters.FilterSet):  # type: ignore[misc]
+    """Which entries a list holds."""
+
+    command = django_filters.UUIDFilter(field_name="command__uuid")
+    request_type = django_filters.CharFilter(field_name="command__request_type", max_length=60)
+    enrollment = django_filters.NumberFilter(
+        field_name="enrollment_id", min_value=1, max_value=2**63 - 1
+    )
+    device = django_filters.NumberFilter(
+        field_name="enrollment__device_id", min_value=1, max_value=2**63 - 1
+    )
+    serial_number = django_filters.CharFilter(
+        field_name="enrollment__device__serial_number", max_length=64
+    )
+    state = django_filters.MultipleChoiceFilter(choices=QueueEntry.State.choices)
+
+    class Meta:
+        model = QueueEntry
+        fields: list[str] = []
+
+
+class EntryViewSet(
+    mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[QueueEntry]
+):
+    """Commands for one enrollment each: where each stands, and what was said."""
+
+    queryset = QueueEntry.objects.select_related("command", "enrollment__device").only(
+        *(field.name for field in QueueEntry._meta.fields if field.name != "sealed_payload"),
+        "command__request_type",
+        "enrollment__device__serial_number",
+    )
+    serializer_class = EntrySerializer
+    filterset_class = EntryFilter
+    lookup_value_converter = "int"
+
+    @extend_schema(request=None, responses=EntrySerializer)
+    @action(detail=True, methods=["post"], filterset_class=None)
+    def cancel(self, request: Request, **kwargs: Any) -> Response:
+        """Take the command out of the queue. One that was delivered cannot be cancelled."""
+        entry = self.get_object()
+        queue.cancel(Actor.of(request), entry.pk)
+        return Response(self.get_serializer(self.get_object()).data)
+
+    @extend_schema(responses=RawSerializer)
+    @action(detail=True, url_path="request", filterset_class=None)
+    def raw_request(self, request: Request, **kwargs: Any) -> Response:
+        """The command as the device gets it, its secrets masked."""
+        return _raw(selectors.raw_request(Actor.of(request), self.get_object()))
+
+    @extend_schema(responses=RawSerializer)
+    @action(detail=True, url_path="reply", filterset_class=None)
+    def raw_reply(self, request: Request, **kwargs: Any) -> Response:
+        """The device's answer as it came, its secrets masked."""
+        return _raw(selectors.raw_reply(Actor.of(request), self.get_object()))
+
+
+class CommandTypeViewSet(viewsets.ViewSet):
+    """What can be sent, with its parameters."""
+
+    lookup_field = "request_type"
+    lookup_value_converter = "str"
+
+    @extend_schema(responses=CommandTypeSerializer(many=True))
+    def list(self, request: Request) -> Response:
+        """Every command that can be sent."""
+        return Response(CommandTypeSerializer(catalog.all_types(), many=True).data)
+
+    @extend_schema(
+        responses=CommandTypeSerializer,
+        parameters=[OpenApiParameter("request_type", OpenApiTypes.STR, OpenApiParameter.PATH)],
+    )
+    def retrieve(self, request: Request, request_type: str) -> Response:
+        """One command that can be sent."""
+        try:
+            found = catalog.get(request_type)
+        except catalog.UnknownRequestType as error:
+            raise NotFound(str(error)) from None
+        return Response(CommandTypeSerializer(found).data)
+
+
+def _enqueue(actor: Actor, data: dict[str, Any], found: Found) -> queue.Enqueued:
+    """Raises ValidationError by field for anything that the client can put right."""
+    seconds = data.get("expires_in_seconds")
+    try:
+        return queue.enqueue(
+            actor,
+            request_type=data["request_type"],
+            parameters=data["parameters"],
+            enrollments=found.enrollments,
+            expires_in=timedelta(seconds=seconds) if seconds else None,
+        )
+    except catalog.UnknownRequestType as error:
+        raise ValidationError({"request_type": [str(error)]}, code="unknown") from None
+    except catalog.InvalidParameters as error:
+        raise ValidationError(
+            {f"parameters.{key}": [why] for key, why in error.errors.items()}
+        ) from None
+    except queue.NobodyCanRunIt as error:
+        raise ValidationError(_complaints(_refused(found, error.refused))) from None
+
+
+def _refused(found: Found, refused: Iterable[queue.Refused]) -> list[dict[str, str]]:
+    """Everyone who does not get the command, by the name that the client gave."""
+    nobody = [(unfound.name, unfound.reason) for unfound in found.unfound]
+    unable = [(found.enrollments[one.enrollment_id], one.reason) for one in refused]
+    return [_refusal(name, reason) for name, reason in (*nobody, *unable)]
+
+
+def _refusal(name: Name, reason: str) -> dict[str, str]:
+    return {"kind": name.kind.value, "name": name.text, "reason": reason}
+
+
+def _complaints(refused: list[dict[str, str]]) -> dict[str, list[ErrorDetail]]:
+    by_field: dict[str, list[ErrorDetail]] = defaultdict(list)
+    for one in refused:
+        told = ErrorDetail(f"{one['name']}: {one['reason']}", code="refused")
+        by_field[RECEIVER_FIELDS[NameKind(one["kind"])]].append(told)
+    return by_field
+
+
+def _states(commands: Iterable[Command]) -> dict[int, dict[str, int]]:
+    """How many entries of each command are in each state, by the command's id."""
+    counts: dict[int, dict[str, int]] = defaultdict(dict)
+    rows: QuerySet[QueueEntry, tuple[int, str, int]] = (
+        QueueEntry.objects.filter(command__in=[command.pk for command in commands])
+        .values_list("command_id", "state")
+        .annotate(count=Count("id"))
+    )
+    for command, state, count in rows:
+        counts[command][state] = count
+    return counts
+
+
+def _raw(plist: str | None) -> Response:
+    if plist is None:
+        raise NotFound("There is nothing to show: the device has not answered.")
+    return Response({"plist": plist})

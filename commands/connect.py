@@ -1,0 +1,193 @@
+"""The connect endpoint: take a device's report, hand out its next command.
+
+One statement does all of it: it checks who speaks, stores the reply, chooses the next command and
+marks it. So a reply and what follows from it for the queue are one commit, and a device waits for
+one round trip. What a reply means for the inventory is worked out afterwards, from the stored
+reply (`consequences.py`). Source: Apple's "Handling MDM commands".
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from dataclasses import asdict
+
+import structlog
+
+from commands.queue import COMMAND
+from mdm import identity, statements
+from mdm.endpoints import DeviceRequest, DeviceResponse
+from mdm.models import Enrollment
+from mdm.protocol.connect import Report, Status, parse_report
+from mdm.refusals import Refused
+from mdm.secrets import seal, unseal
+from mdm.statements import Row
+
+log = structlog.get_logger(__name__)
+
+REPLY = "reply"
+
+_EMPTY = DeviceResponse()
+
+
+def connect(request: DeviceRequest) -> DeviceResponse:
+    """Answer one report: the next command's plist, or an empty 200 when there is nothing to do.
+
+    Raises ProtocolError where the report cannot be read, and Refused where this identity may not
+    speak for this enrollment; then nothing has changed.
+    """
+    signer = identity.speaker(request.environ, request.body)
+    report = parse_report(request.body)
+    row = statements.one(*_statement(report, signer, request.body))
+    if row is None:
+        raise Refused("unknown_enrollment", "This enrollment is not known here.")
+    if not row["may"]:
+        return _why_not(row, signer)
+    if report.status not in {Status.IDLE, Status.NOT_NOW} and not row["counted"]:
+        log.info("reply_not_counted", enrollment=row["id"], command=report.command_uuid)
+    if row["sealed"] is None:
+        return _EMPTY
+    return DeviceResponse(unseal(COMMAND, row["sealed"]))
+
+
+def _statement(
+    report: Report, signer: identity.SignerCertificate, body: bytes
+) -> tuple[str, dict[str, object]]:
+    parameters: dict[str, object] = {"key": report.id.key, "identity": signer.sha256}
+    if report.status is Status.IDLE:
+        return IDLE, parameters
+    parameters["uuid"] = _command_uuid(report)
+    if report.status is Status.NOT_NOW:
+        return NOT_NOW, parameters
+    chain = [asdict(error) for error in report.error_chain]
+    parameters |= {
+        "status": report.status,
+        "body": seal(REPLY, body),
+        "error_chain": json.dumps(chain) if chain else None,
+    }
+    return ANSWER, parameters
+
+
+def _command_uuid(report: Report) -> uuid.UUID:
+    """The command a report answers; one that no command of ours can have, if it is no UUID."""
+    try:
+        return uuid.UUID(report.command_uuid or "")
+    except ValueError:
+        return uuid.UUID(int=0)
+
+
+def _why_not(row: Row, signer: identity.SignerCertificate) -> DeviceResponse:
+    bound = row["identity_sha256"]
+    if bound is None or bytes(bound) != signer.sha256:
+        raise Refused("identity_mismatch", "The identity is not the one bound to the enrollment.")
+    if row["state"] == Enrollment.State.AUTHENTICATED:
+        return _EMPTY
+    raise Refused("not_enrolled", f"This enrollment is over ({row['state']}).")
+
+
+# --- The statements -------------------------------------------------------------------------------
+
+# Who speaks; `may` is whether this identity may. Everything below depends on it.
+_SPEAKER = """
+WITH speaker AS MATERIALIZED (
+    SELECT id, state, identity_sha256, last_seen_at, wake_at,
+           state = 'Enrolled' AND identity_sha256 = %(identity)s::bytea AS may
+    FROM mdm_enrollment WHERE key = %(key)s
+)"""
+
+# The next command; `{skip}` says which entries are out of the question now.
+_NEXT = """
+next AS MATERIALIZED (
+    SELECT q.id, q.payload_id, q.sealed_payload
+    FROM speaker s JOIN commands_queueentry q ON q.enrollment_id = s.id
+    WHERE s.may AND q.finished_at IS NULL AND (q.expires_at IS NULL OR q.expires_at > now())
+          {skip}
+    ORDER BY q.priority DESC, q.id LIMIT 1
+), sent AS (
+    UPDATE commands_queueentry q
+    SET state = 'Sent', sent_at = COALESCE(q.sent_at, now()),
+        deliveries = LEAST(q.deliveries + 1, 32000)
+    FROM next WHERE q.id = next.id AND q.finished_at IS NULL
+)"""
+
+# Last contact is kept to the minute. A wake-up stays due while there is something to do; `wake_at`
+# is compared with what this statement saw, so that one asked for meanwhile is not lost.
+_SEEN = """
+seen AS (
+    UPDATE mdm_enrollment e
+    SET last_seen_at = now(),
+        wake_at = CASE WHEN EXISTS (SELECT FROM next) OR e.wake_at IS DISTINCT FROM s.wake_at
+                       THEN e.wake_at ELSE {later} END
+    FROM speaker s
+    WHERE e.id = s.id AND s.may
+          AND (s.last_seen_at IS NULL OR s.last_seen_at < now() - interval '1 minute'
+               OR (s.wake_at IS NOT NULL AND NOT EXISTS (SELECT FROM next)))
+)"""
+
+_RESULT = """
+SELECT s.id, s.may, s.state, s.identity_sha256, {counted} AS counted,
+       COALESCE(n.sealed_payload, p.sealed) AS sealed{lazily}
+FROM speaker s LEFT JOIN next n ON true LEFT JOIN commands_payload p ON p.id = n.payload_id
+"""
+
+# What these statements mark may be lost with the machine's power: the command is then handed out
+# again. So their commit need not wait for the disk; an answer's must.
+_LAZILY = ",\n       set_config('synchronous_commit', 'off', true)"
+
+# Deferred commands that remain: the device comes by itself when it can; after a day it is woken.
+_DEFERRED = """
+CASE WHEN EXISTS (
+    SELECT FROM commands_queueentry d WHERE d.enrollment_id = s.id AND d.finished_at IS NULL
+    AND d.command_uuid <> %(uuid)s
+) THEN now() + interval '1 day' END"""
+
+# Idle ends every deferral: what was put off is offered again.
+IDLE = (
+    _SPEAKER
+    + ","
+    + _NEXT.format(skip="")
+    + """, offered_again AS (
+    UPDATE commands_queueentry q SET state = 'Queued'
+    FROM speaker s
+    WHERE s.may AND q.enrollment_id = s.id AND q.finished_at IS NULL AND q.state = 'NotNow'
+          AND q.id <> (SELECT id FROM next)
+),"""
+    + _SEEN.format(later="NULL")
+    + _RESULT.format(counted="false", lazily=_LAZILY)
+)
+
+NOT_NOW = (
+    _SPEAKER
+    + """, deferred AS (
+    UPDATE commands_queueentry q
+    SET state = 'NotNow', not_now_at = now(), not_now_count = LEAST(q.not_now_count + 1, 32000)
+    FROM speaker s
+    WHERE s.may AND q.enrollment_id = s.id AND q.command_uuid = %(uuid)s
+          AND q.finished_at IS NULL
+),"""
+    + _NEXT.format(skip="AND q.state <> 'NotNow' AND q.command_uuid <> %(uuid)s")
+    + ","
+    + _SEEN.format(later="now() + interval '1 day'")
+    + _RESULT.format(counted="false", lazily=_LAZILY)
+)
+
+# A final answer counts once. One that comes after the entry expired counts too.
+ANSWER = (
+    _SPEAKER
+    + """, answered AS (
+    UPDATE commands_queueentry q SET state = %(status)s, finished_at = now(), ended_because = ''
+    FROM speaker s
+    WHERE s.may AND q.enrollment_id = s.id AND q.command_uuid = %(uuid)s
+          AND q.state NOT IN ('Acknowledged', 'Error', 'CommandFormatError')
+    RETURNING q.enrollment_id
+), reply AS (
+    INSERT INTO commands_reply
+        (enrollment_id, command_uuid, status, error_chain, sealed_body)
+    SELECT enrollment_id, %(uuid)s, %(status)s, %(error_chain)s::jsonb, %(body)s FROM answered
+    ON CONFLICT DO NOTHING
+),"""
+    + _NEXT.format(skip="AND q.state <> 'NotNow' AND q.command_uuid <> %(uuid)s")
+    + ","
+    + _SEEN.format(later=_DEFERRED)
+    + _RESULT.format(counted="EXISTS (SELECT FROM answered)", lazily="")
+)

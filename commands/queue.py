@@ -1,0 +1,333 @@
+"""The queue: asking for commands, cancelling and expiring them. `connect.py` hands them out.
+
+QueueError
+├── NobodyCanRunIt     every receiver refused; the reasons are in `refused`
+├── CannotCancel       the entry is with the device already, or over
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import uuid
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.db import connection, transaction
+from django.utils import timezone
+
+from commands import catalog, facts
+from commands.catalog import CommandType, Extras, Facts
+from commands.models import Command, Payload, QueueEntry
+from mdm.audit.actor import Actor
+from mdm.audit.record import allow, record
+from mdm.checkin import UNLOCK_TOKEN
+from mdm.models import Enrollment, Escrow
+from mdm.protocol.connect import command_plist
+from mdm.protocol.plist import jsonable
+from mdm.push.wake import wake
+from mdm.secrets import seal, unseal
+
+COMMAND = "command"
+
+State = QueueEntry.State
+
+# Not with the device: these can be cancelled.
+CANCELLABLE = (State.QUEUED, State.NOT_NOW)
+ANSWERED = (State.ACKNOWLEDGED, State.ERROR, State.COMMAND_FORMAT_ERROR)
+
+
+class QueueError(Exception):
+    """Any refusal of the queue; its message is a sentence for people."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A receiver that cannot run the command, and why, in a sentence."""
+
+    enrollment_id: int
+    reason: str
+
+
+class NobodyCanRunIt(QueueError):
+    def __init__(self, refused: list[Refused]) -> None:
+        super().__init__(refused[0].reason if refused else "No receivers were given.")
+        self.refused = refused
+
+
+class CannotCancel(QueueError):
+    """The entry was delivered, or is over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Enqueued:
+    """What came of asking: how many entries were made, how many receivers had it waiting
+    already (`coalesced`), and who cannot run it."""
+
+    command: Command
+    entries: int
+    coalesced: int
+    refused: list[Refused]
+
+
+def enqueue(
+    actor: Actor,
+    *,
+    request_type: str,
+    parameters: object,
+    enrollments: Iterable[int],
+    expires_in: timedelta | None = None,
+) -> Enqueued:
+    """Ask for a command to be run by each of these enrollments, and wake them.
+
+    Receivers that are known to be unable are refused one by one, with the reason; the others get
+    it. Raises NotAllowed, catalog.UnknownRequestType, catalog.InvalidParameters, and
+    NobodyCanRunIt where nobody is left.
+    """
+    allow(actor, "command.send")
+    command_type, params = catalog.prepare(request_type, parameters)
+    ids = sorted(set(enrollments))
+    with transaction.atomic():
+        if len(ids) > _BULK:
+            _one_bulk_at_a_time()
+        able, refused = _judge(command_type, params, ids)
+        if not able:
+            raise NobodyCanRunIt(refused)
+        command = _create(actor, command_type, params)
+        expires_at = timezone.now() + expires_in if expires_in else None
+        made = _insert(command, command_type, params, able, expires_at)
+        woken = [pk for pks in able.values() for pk in pks]
+        wake(woken)
+        record(
+            actor,
+            "command.send",
+            subject_kind="command",
+            subject_id=command.uuid,
+            after={
+                "request_type": command.request_type,
+                "parameters": command.parameters,
+                "receivers": len(woken),
+                "first_receivers": woken[:20],
+            },
+        )
+    return Enqueued(command, made, len(woken) - made, refused)
+
+
+def cancel(actor: Actor, entry_id: int) -> None:
+    """Take a command out of the queue. Raises NotAllowed and CannotCancel."""
+    allow(actor, "command.cancel")
+    with transaction.atomic():
+        entry = QueueEntry.objects.select_for_update().get(pk=entry_id)
+        if entry.state not in CANCELLABLE:
+            raise CannotCancel(_why_not_cancel(entry))
+        _finish(QueueEntry.objects.filter(pk=entry.pk), State.CANCELLED, f"by {actor.name}")
+        record(
+            actor,
+            "command.cancel",
+            subject_kind="command",
+            subject_id=entry.command_uuid,
+            after={"enrollment": entry.enrollment_id},
+        )
+
+
+def cancel_rest(actor: Actor, command: Command) -> int:
+    """Cancel a command wherever it has not been delivered; returns for how many."""
+    allow(actor, "command.cancel")
+    with transaction.atomic():
+        waiting = QueueEntry.objects.filter(command=command, state__in=CANCELLABLE)
+        count = _finish(waiting, State.CANCELLED, f"by {actor.name}")
+        record(
+            actor,
+            "command.cancel",
+            subject_kind="command",
+            subject_id=command.uuid,
+            after={"entries": count},
+        )
+    return count
+
+
+def clear(enrollment_id: int, *, because: str) -> int:
+    """End everything unfinished of an enrollment and of the users' channels under it."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            UPDATE commands_queueentry q
+            SET state = 'Cancelled', finished_at = now(), ended_because = %(because)s
+            WHERE q.finished_at IS NULL AND q.enrollment_id IN (
+                SELECT %(enrollment)s::bigint
+                UNION ALL SELECT id FROM mdm_enrollment WHERE parent_id = %(enrollment)s)
+            """,
+            {"enrollment": enrollment_id, "because": because},
+        )
+        return int(cursor.rowcount)
+
+
+def expire(now: datetime | None = None) -> int:
+    """End what nobody answered in time; a late reply counts all the same."""
+    overdue = QueueEntry.objects.filter(
+        finished_at__isnull=True, expires_at__lte=now or timezone.now()
+    )
+    return _finish(overdue, State.EXPIRED, "not answered in time")
+
+
+# From here on one bulk enqueue follows another: they lock the same rows in different orders.
+_BULK = 1000
+_BULK_LOCK = 0x47554152
+
+
+def _one_bulk_at_a_time() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_BULK_LOCK])
+
+
+def _judge(
+    command_type: CommandType, params: dict[str, object], ids: list[int]
+) -> tuple[dict[Facts, list[int]], list[Refused]]:
+    """The able receivers by their facts, and the refused ones."""
+    known = facts.of(ids)
+    verdicts: dict[Facts, str | None] = {}
+    able: dict[Facts, list[int]] = defaultdict(list)
+    refused: list[Refused] = []
+    for pk in ids:
+        if pk not in known:
+            refused.append(Refused(pk, f"There is no enrollment {pk}."))
+            continue
+        state, about = known[pk]
+        if state != Enrollment.State.ENROLLED:
+            refused.append(Refused(pk, "This device is not enrolled now."))
+            continue
+        if about not in verdicts:
+            verdicts[about] = command_type.refusal(about, params)
+        reason = verdicts[about]
+        if reason is None:
+            able[about].append(pk)
+        else:
+            refused.append(Refused(pk, reason))
+    return able, refused
+
+
+def _create(actor: Actor, command_type: CommandType, params: dict[str, object]) -> Command:
+    return Command.objects.create(
+        request_type=command_type.request_type,
+        parameters=_masked(command_type, params),
+        destructive=command_type.destructive,
+        asked_by=actor.name,
+    )
+
+
+def _masked(command_type: CommandType, params: dict[str, object]) -> object:
+    """The parameters for people to read: secrets and large data are not repeated here."""
+    secret = {p.key for p in command_type.parameters if p.secret} | command_type.secret_keys
+    return jsonable(
+        {
+            key: "(hidden)"
+            if key in secret
+            else f"({len(value)} bytes)"
+            if isinstance(value, bytes)
+            else value
+            for key, value in params.items()
+        }
+    )
+
+
+def _insert(
+    command: Command,
+    command_type: CommandType,
+    params: dict[str, object],
+    able: dict[Facts, list[int]],
+    expires_at: datetime | None,
+) -> int:
+    """Make the entries, one statement for all; returns how many."""
+    if command_type.needs_unlock_token:
+        own = _own_payloads(command.uuid, command_type, params, able)
+        return _insert_entries(command, command_type, list(own), None, own, expires_at)
+    payloads: dict[bytes, int] = {}
+    ids: list[int] = []
+    payload_ids: list[int] = []
+    for about, receivers in able.items():
+        body = command_plist(str(command.uuid).upper(), command_type.build(params, about))
+        if body not in payloads:
+            payload = Payload.objects.create(command=command, sealed=seal(COMMAND, body))
+            payloads[body] = payload.pk
+        ids += receivers
+        payload_ids += [payloads[body]] * len(receivers)
+    return _insert_entries(command, command_type, ids, payload_ids, None, expires_at)
+
+
+def _own_payloads(
+    command_uuid: uuid.UUID,
+    command_type: CommandType,
+    params: dict[str, object],
+    able: dict[Facts, list[int]],
+) -> dict[int, bytes]:
+    tokens = dict(
+        Escrow.objects.filter(
+            enrollment__in=[pk for pks in able.values() for pk in pks],
+            kind=Escrow.Kind.UNLOCK_TOKEN,
+        ).values_list("enrollment_id", "sealed")
+    )
+    own: dict[int, bytes] = {}
+    for about, receivers in able.items():
+        for pk in receivers:
+            extras = Extras(unlock_token=unseal(UNLOCK_TOKEN, tokens[pk]))
+            command = command_type.build(params, about, extras)
+            own[pk] = seal(COMMAND, command_plist(str(command_uuid).upper(), command))
+    return own
+
+
+def _insert_entries(
+    command: Command,
+    command_type: CommandType,
+    ids: list[int],
+    payload_ids: list[int] | None,
+    own: dict[int, bytes] | None,
+    expires_at: datetime | None,
+) -> int:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            INSERT INTO commands_queueentry
+                (enrollment_id, command_id, command_uuid, state, priority, coalesce_key,
+                 payload_id, sealed_payload, expires_at)
+            SELECT r.enrollment_id, %(command)s, %(uuid)s, 'Queued', %(priority)s, %(coalesce)s,
+                   r.payload_id, r.sealed_payload, %(expires_at)s
+            FROM unnest(%(ids)s::bigint[], %(payloads)s::bigint[], %(own)s::bytea[])
+                 AS r (enrollment_id, payload_id, sealed_payload)
+            ON CONFLICT DO NOTHING
+            """,
+            {
+                "command": command.pk,
+                "uuid": command.uuid,
+                "priority": int(command_type.priority),
+                "coalesce": _coalesce_key(command_type, command),
+                "ids": ids,
+                "payloads": payload_ids or [],
+                "own": list(own.values()) if own else [],
+                "expires_at": expires_at,
+            },
+        )
+        return int(cursor.rowcount)
+
+
+def _coalesce_key(command_type: CommandType, command: Command) -> str | None:
+    """One unfinished entry is enough for the same question, asked with the same parameters."""
+    if not command_type.coalesce:
+        return None
+    digest = hashlib.sha256(json.dumps(command.parameters, sort_keys=True).encode()).hexdigest()
+    return f"{command_type.request_type}:{digest[:16]}"[:60]
+
+
+def _finish(entries: object, state: QueueEntry.State, because: str) -> int:
+    return int(
+        entries.update(  # type: ignore[attr-defined]
+            state=state, finished_at=timezone.now(), ended_because=because[:200]
+        )
+    )
+
+
+def _why_not_cancel(entry: QueueEntry) -> str:
+    if entry.state == State.SENT:
+        return "The device has this command already; its answer will be recorded."
+    return f"This command is over: {entry.get_state_display()}."

@@ -1,0 +1,134 @@
+"""Finding whom a command is for, by whatever name someone has for them. Whether a receiver can
+take the command is for `commands/queue.py` to say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from mdm.models import Device, Enrollment
+
+
+class NameKind(StrEnum):
+    """What sort of name a receiver was given by."""
+
+    ENROLLMENT = "enrollment"
+    DEVICE = "device"
+    SERIAL_NUMBER = "serial_number"
+    UDID = "udid"
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """A receiver as someone called it."""
+
+    kind: NameKind
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unfound:
+    """A name that leads to no enrollment, and why, in a sentence."""
+
+    name: Name
+    reason: str
+
+
+@dataclass(slots=True)
+class Found:
+    """Enrollment ids, each with the first name that led to it, and the names that led nowhere."""
+
+    enrollments: dict[int, Name] = field(default_factory=dict)
+    unfound: list[Unfound] = field(default_factory=list)
+
+
+def find(names: Mapping[NameKind, Iterable[object]]) -> Found:
+    """The enrollments that `names` mean. A device stands for the enrollment that speaks for it now.
+
+    A name of the wrong type or form is not an error but one that leads nowhere.
+    """
+    found = Found()
+    for kind, given in names.items():
+        wanted: dict[int | str, Name] = {}
+        for name in given:
+            key = _key(kind, name)
+            if key is None:
+                found.unfound.append(Unfound(Name(kind, _shown(name)), _MALFORMED[kind]))
+            else:
+                wanted[key] = Name(kind, _shown(name))
+        _look_up(kind, wanted, found)
+    return found
+
+
+def _look_up(kind: NameKind, wanted: dict[int | str, Name], found: Found) -> None:
+    for batch in _batches(list(wanted)):
+        for key, enrollment in _LOOK_UP[kind](batch):
+            name = wanted.pop(key)
+            if enrollment is None:
+                found.unfound.append(Unfound(name, "This device has no enrollment."))
+            else:
+                found.enrollments.setdefault(enrollment, name)
+    found.unfound += [Unfound(name, _NOBODY[kind]) for name in wanted.values()]
+
+
+def _enrollments(column: str) -> Callable[[list[Any]], Iterable[tuple[Any, int | None]]]:
+    def look_up(keys: list[Any]) -> Iterable[tuple[Any, int | None]]:
+        return Enrollment.objects.filter(**{f"{column}__in": keys}).values_list(column, "pk")
+
+    return look_up
+
+
+def _devices(column: str) -> Callable[[list[Any]], Iterable[tuple[Any, int | None]]]:
+    def look_up(keys: list[Any]) -> Iterable[tuple[Any, int | None]]:
+        found = Device.objects.filter(**{f"{column}__in": keys})
+        return found.values_list(column, "enrollment_id")
+
+    return look_up
+
+
+def _key(kind: NameKind, name: object) -> int | str | None:
+    """The name as the database compares it; None for one that cannot be a name of this kind."""
+    if kind in {NameKind.ENROLLMENT, NameKind.DEVICE}:
+        is_id = isinstance(name, int) and not isinstance(name, bool) and 0 < name <= _BIGGEST_ID
+        return name if isinstance(name, int) and is_id else None
+    if not isinstance(name, str) or not 0 < len(name.strip()) <= _LONGEST or "\0" in name:
+        return None
+    return name.strip().lower() if kind is NameKind.UDID else name.strip()
+
+
+def _shown(name: object) -> str:
+    return str(name)[:_LONGEST].replace("\0", "\\0")
+
+
+def _batches(keys: list[int | str]) -> Iterator[list[int | str]]:
+    # One statement takes at most 65,535 parameters.
+    for start in range(0, len(keys), _BATCH):
+        yield keys[start : start + _BATCH]
+
+
+_BATCH = 10_000
+_BIGGEST_ID = 2**63 - 1
+_LONGEST = 255
+# The key of a device channel is its UDID in lower case: unique, as the UDID of a machine whose
+# logic board went into another is not.
+_LOOK_UP: Mapping[NameKind, Callable[[list[Any]], Iterable[tuple[Any, int | None]]]] = {
+    NameKind.ENROLLMENT: _enrollments("pk"),
+    NameKind.DEVICE: _devices("pk"),
+    NameKind.SERIAL_NUMBER: _devices("serial_number"),
+    NameKind.UDID: _enrollments("key"),
+}
+_NOBODY: Mapping[NameKind, str] = {
+    NameKind.ENROLLMENT: "There is no such enrollment.",
+    NameKind.DEVICE: "There is no such device.",
+    NameKind.SERIAL_NUMBER: "No device has this serial number.",
+    NameKind.UDID: "No device with this UDID has enrolled.",
+}
+_MALFORMED: Mapping[NameKind, str] = {
+    NameKind.ENROLLMENT: "The id of an enrollment is a positive whole number.",
+    NameKind.DEVICE: "The id of a device is a positive whole number.",
+    NameKind.SERIAL_NUMBER: "A serial number is text of up to 255 characters.",
+    NameKind.UDID: "A UDID is text of up to 255 characters.",
+}

@@ -1,0 +1,144 @@
+"""Who speaks, and which certificate may speak for which enrollment.
+
+Every request of a device proves possession of one certificate: by its signature over the body
+(Mdm-Signature) or through a proxy that ended the TLS connection. Each enrollment is bound to
+exactly one certificate by its SHA-256; that comparison is part of the statements that read the
+enrollment (mdm/checkin.py, commands/connect.py). Only Authenticate can change the bond, and only
+after `issued` has found that our authority issued the certificate for such an enrollment.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.x509.oid import ExtendedKeyUsageOID
+from django.conf import settings
+from django.utils import timezone
+
+from mdm.env import IdentityMode
+from mdm.protocol.binding import BadBinding, Binding, Purpose
+from mdm.protocol.client_certificate import certificate_from_header
+from mdm.protocol.signature import SignerCertificate, verify_mdm_signature
+from mdm.refusals import Refused
+
+__all__ = ["Binding", "Issued", "Purpose", "SignerCertificate", "issued", "speaker", "trust"]
+
+_RELOAD_AFTER = 10.0
+
+Authorities = Callable[[], list[x509.Certificate]]
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """A certificate that our authority issued, and what it was issued for."""
+
+    certificate: x509.Certificate
+    binding: Binding
+
+
+def speaker(environ: Mapping[str, object], body: bytes) -> SignerCertificate:
+    """The certificate that this request proves possession of.
+
+    Raises Refused, or a ProtocolError where the proof cannot be read or does not hold.
+    """
+    mode = settings.ENV.identity_mode
+    if mode is IdentityMode.MDM_SIGNATURE:
+        header = environ.get("HTTP_MDM_SIGNATURE")
+        if not isinstance(header, str) or not header:
+            raise Refused("no_signature", "The request has no Mdm-Signature.", status=400)
+        return verify_mdm_signature(header, body)
+    header = environ.get(settings.ENV.identity_header_key)
+    if not from_trusted_proxy(str(environ.get("REMOTE_ADDR", ""))):
+        raise Refused(
+            "untrusted_proxy", "Client certificates are taken only from GUARD_TRUSTED_PROXIES."
+        )
+    if not isinstance(header, str) or not header:
+        raise Refused("no_certificate", "The proxy passed no client certificate.", status=400)
+    form = "rfc9440" if mode is IdentityMode.CLIENT_CERT else "nginx"
+    return certificate_from_header(header, form)
+
+
+def from_trusted_proxy(address: str) -> bool:
+    """Whether the peer is one of GUARD_TRUSTED_PROXIES."""
+    try:
+        peer = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    return any(peer in network for network in settings.ENV.trusted_proxies)
+
+
+def trust(authorities: Authorities) -> None:
+    """Let `authorities()` name CA certificates that issue device identities."""
+    _providers.append(authorities)
+    _loaded.clear()
+
+
+def issued(signer: SignerCertificate) -> Issued:
+    """What this certificate was issued for. Raises Refused (403).
+
+    Refused are: certificates of another authority, CA or server certificates, expired ones, and
+    ones without a binding. Only for Authenticate: an enrollment keeps speaking with its bound
+    certificate after that has expired, since refusing it would strand the device.
+    """
+    try:
+        certificate = x509.load_der_x509_certificate(signer.der)
+        if not _is_ours(certificate):
+            raise Refused("foreign_authority", "The identity is not from our authority.")
+        _check_use(certificate, timezone.now())
+        return Issued(certificate, Binding.from_certificate(certificate))
+    except BadBinding as error:
+        raise Refused("no_binding", str(error)) from error
+    except (ValueError, TypeError, x509.ExtensionNotFound, x509.DuplicateExtension) as error:
+        raise Refused("bad_certificate", "The identity certificate cannot be read.") from error
+
+
+_providers: list[Authorities] = []
+_loaded: dict[str, object] = {}
+
+
+def _is_ours(certificate: x509.Certificate) -> bool:
+    if _signed_by_one_of(certificate, _authorities()):
+        return True
+    # A process that loaded its list before the authority was made must not refuse for ever.
+    age = time.monotonic() - float(_loaded.get("at", 0.0))  # type: ignore[arg-type]
+    if age < _RELOAD_AFTER:
+        return False
+    _loaded.clear()
+    return _signed_by_one_of(certificate, _authorities())
+
+
+def _authorities() -> list[x509.Certificate]:
+    if "list" not in _loaded:
+        _loaded["list"] = [ca for provider in _providers for ca in provider()]
+        _loaded["at"] = time.monotonic()
+    return _loaded["list"]  # type: ignore[return-value]
+
+
+def _signed_by_one_of(certificate: x509.Certificate, authorities: list[x509.Certificate]) -> bool:
+    for authority in authorities:
+        if certificate.issuer != authority.subject:
+            continue
+        try:
+            certificate.verify_directly_issued_by(authority)
+        except (InvalidSignature, ValueError, TypeError):
+            continue
+        return True
+    return False
+
+
+def _check_use(certificate: x509.Certificate, now: datetime) -> None:
+    extensions = certificate.extensions
+    usages = extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    if ExtendedKeyUsageOID.CLIENT_AUTH not in usages:
+        raise Refused("wrong_usage", "The certificate is not one for device identities.")
+    constraints = extensions.get_extension_for_class(x509.BasicConstraints).value
+    if constraints.ca:
+        raise Refused("wrong_usage", "A CA certificate cannot be a device's identity.")
+    if certificate.not_valid_after_utc < now:
+        raise Refused("expired_identity", "The identity has expired; enroll with a new one.")

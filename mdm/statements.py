@@ -1,0 +1,275 @@
+"""The SQL of check-in: each step is one statement, so that a device waits for few round trips.
+
+`mdm/checkin.py` decides with these; the statements of connect stand in `commands/connect.py`.
+Every write is one statement with data-modifying parts: it takes effect as a whole or not at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.db import connection
+
+Row = dict[str, Any]
+
+
+def one(statement: str, parameters: Mapping[str, object]) -> Row | None:
+    """The first row as a dictionary, or None."""
+    with connection.cursor() as cursor:
+        cursor.execute(statement, parameters)
+        row = cursor.fetchone()
+        if row is None:
+            return None
+        return dict(zip((column.name for column in cursor.description), row, strict=True))
+
+
+def every(statement: str, parameters: Mapping[str, object]) -> list[Row]:
+    """All rows as dictionaries."""
+    with connection.cursor() as cursor:
+        cursor.execute(statement, parameters)
+        names = [column.name for column in cursor.description]
+        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+
+# The enrollments that an Authenticate concerns, locked: the one of this key, and any device
+# channel of the same serial number; with what an admin decided about this identity.
+AUTHENTICATE_READ = """
+SELECT e.*, r.bound_to, r.revoked, q.accepted,
+       EXISTS (SELECT FROM mdm_pushcertificate WHERE topic = %(topic)s) AS topic_is_ours
+FROM (SELECT 1 AS one) always
+LEFT JOIN LATERAL (
+    SELECT e.id, e.key, e.device_id, e.state, e.identity_sha256, e.enrolled_at, d.serial_number
+    FROM mdm_enrollment e JOIN mdm_device d ON d.id = e.device_id
+    WHERE e.id IN (
+        SELECT id FROM mdm_enrollment WHERE key = %(key)s
+        UNION ALL
+        SELECT e2.id FROM mdm_device d2 JOIN mdm_enrollment e2 ON e2.device_id = d2.id
+        WHERE d2.serial_number = %(serial_number)s::text AND e2.channel = 'device'
+    )
+    ORDER BY e.id
+    FOR UPDATE OF e
+) e ON true
+LEFT JOIN LATERAL (
+    SELECT enrollment_id AS bound_to, revoked_at IS NOT NULL AS revoked
+    FROM mdm_identity WHERE sha256 = %(identity)s::bytea
+    FOR UPDATE
+) r ON true
+LEFT JOIN LATERAL (
+    SELECT id AS accepted FROM mdm_quarantine
+    WHERE enrollment_key = %(key)s AND identity_sha256 = %(identity)s::bytea AND state = 'Accepted'
+) q ON true
+"""
+
+_FACTS = """
+    udid = EXCLUDED.udid, platform = EXCLUDED.platform,
+    device_name = COALESCE(NULLIF(EXCLUDED.device_name, ''), d.device_name),
+    product_name = EXCLUDED.product_name, model = EXCLUDED.model,
+    model_name = COALESCE(NULLIF(EXCLUDED.model_name, ''), d.model_name),
+    os_version = EXCLUDED.os_version, build_version = EXCLUDED.build_version,
+    imei = EXCLUDED.imei, meid = EXCLUDED.meid, enrollment_id = EXCLUDED.enrollment_id,
+    supervised = NULL, retired_at = NULL
+"""
+
+# A new period begins. `enrollment` is the known row's id or NULL; no row comes back where another
+# request made the row meanwhile: read again.
+AUTHENTICATE_WRITE = f"""
+WITH ids AS MATERIALIZED (
+    SELECT COALESCE(%(enrollment)s::bigint,
+                    nextval(pg_get_serial_sequence('mdm_enrollment', 'id'))) AS enrollment,
+           nextval(pg_get_serial_sequence('mdm_enrollmentperiod', 'id')) AS period
+), device AS (
+    INSERT INTO mdm_device AS d
+        (id, serial_number, udid, platform, device_name, product_name, model, model_name,
+         os_version, build_version, imei, meid, enrollment_id)
+    SELECT COALESCE(%(device)s::bigint, nextval(pg_get_serial_sequence('mdm_device', 'id'))),
+           %(serial_number)s, %(udid)s, %(platform)s, %(device_name)s, %(product_name)s, %(model)s,
+           %(model_name)s, %(os_version)s, %(build_version)s, %(imei)s, %(meid)s, enrollment
+    FROM ids
+    ON CONFLICT ({{arbiter}}) DO UPDATE SET {_FACTS}
+    RETURNING d.id
+), enrolled AS (
+    INSERT INTO mdm_enrollment AS e
+        (id, key, device_id, kind, channel, device_identifier, user_identifier, user_short_name,
+         user_long_name, state, period_id, identity_sha256, access_rights,
+         awaiting_configuration, not_on_console, authenticated_at, last_seen_at, topic, push_magic,
+         wake_attempts, push_problem)
+    SELECT ids.enrollment, %(key)s, device.id, %(kind)s, 'device', %(device_identifier)s, '', '',
+           '', 'Authenticated', ids.period, %(identity)s, i.access_rights, false, false, %(at)s,
+           %(at)s, %(topic)s, '', 0, ''
+    FROM ids CROSS JOIN device
+    LEFT JOIN mdm_identity i ON i.sha256 = %(identity)s::bytea
+    ON CONFLICT (key) DO UPDATE SET
+        device_id = EXCLUDED.device_id, state = 'Authenticated', period_id = EXCLUDED.period_id,
+        device_identifier = EXCLUDED.device_identifier,
+        identity_sha256 = EXCLUDED.identity_sha256, access_rights = EXCLUDED.access_rights,
+        awaiting_configuration = false, authenticated_at = %(at)s, enrolled_at = NULL,
+        checked_out_at = NULL, erased_at = NULL, released_at = NULL, last_seen_at = %(at)s,
+        inventory_asked_at = NULL, topic = EXCLUDED.topic, push_magic = '',
+        sealed_push_token = NULL, token_updated_at = NULL, wake_at = NULL, wake_attempts = 0,
+        pushed_at = NULL, push_problem = '', push_problem_at = NULL
+        WHERE e.id = %(enrollment)s::bigint
+    RETURNING e.id
+), ended AS (
+    UPDATE mdm_enrollmentperiod p SET ended_at = %(at)s, ended_by = 'Authenticated'
+    FROM enrolled WHERE p.enrollment_id = enrolled.id AND p.ended_at IS NULL
+), period AS (
+    INSERT INTO mdm_enrollmentperiod (id, enrollment_id, began_at, identity_sha256, ended_by)
+    SELECT ids.period, enrolled.id, %(at)s, %(identity)s, '' FROM ids CROSS JOIN enrolled
+), message AS (
+    INSERT INTO mdm_checkinmessage (enrollment_id, message_type, received_at, body)
+    SELECT id, 'Authenticate', %(at)s, %(body)s FROM enrolled
+), users AS (
+    UPDATE mdm_enrollment u SET state = 'CheckedOut', checked_out_at = %(at)s,
+        sealed_push_token = NULL, push_magic = '', wake_at = NULL
+    FROM enrolled WHERE u.parent_id = enrolled.id AND u.state = 'Enrolled'
+), escrow AS (
+    DELETE FROM mdm_escrow s USING enrolled WHERE s.enrollment_id = enrolled.id
+), inventory AS (
+    DELETE FROM mdm_inventorysection s USING enrolled
+    WHERE s.enrollment_id = enrolled.id
+       OR s.enrollment_id IN (SELECT id FROM mdm_enrollment WHERE parent_id = enrolled.id)
+), bound AS (
+    INSERT INTO mdm_identity (sha256, certificate, binding, expires_at, enrollment_id)
+    SELECT %(identity)s, %(certificate)s, %(binding)s, %(expires_at)s, id FROM enrolled
+    ON CONFLICT (sha256) DO UPDATE SET enrollment_id = EXCLUDED.enrollment_id
+), admitted AS (
+    UPDATE mdm_quarantine SET state = 'Used'
+    WHERE id = %(accepted)s::bigint AND EXISTS (SELECT FROM enrolled)
+)
+SELECT id FROM enrolled
+"""
+
+AUTHENTICATE_WRITE_BY_SERIAL = AUTHENTICATE_WRITE.format(arbiter="serial_number")
+AUTHENTICATE_WRITE_BY_ID = AUTHENTICATE_WRITE.format(arbiter="id")
+
+# An identity issued for the renewal of this very enrollment replaces the bound one; nothing else
+# changes.
+RENEW = """
+WITH renewed AS (
+    UPDATE mdm_enrollment SET identity_sha256 = %(identity)s, last_seen_at = %(at)s
+    WHERE id = %(enrollment)s OR parent_id = %(enrollment)s
+    RETURNING id
+), message AS (
+    INSERT INTO mdm_checkinmessage (enrollment_id, message_type, received_at, body)
+    VALUES (%(enrollment)s, 'Authenticate', %(at)s, %(body)s)
+), bound AS (
+    UPDATE mdm_identity SET enrollment_id = %(enrollment)s WHERE sha256 = %(identity)s::bytea
+)
+SELECT count(*) FROM renewed
+"""
+
+# The enrollment that speaks and, for a user's channel, the device channel above it; locked.
+SPEAKERS = """
+SELECT e.id, e.key, e.channel, e.device_id, e.state, e.identity_sha256, e.period_id, e.topic,
+       e.enrolled_at, e.token_updated_at, d.enrollment_id = e.id AS is_current
+FROM mdm_enrollment e JOIN mdm_device d ON d.id = e.device_id
+WHERE e.key = %(key)s OR e.key = %(device_key)s
+ORDER BY e.id
+FOR UPDATE OF e
+"""
+
+TOKEN_UPDATE_WRITE = """
+WITH message AS (
+    INSERT INTO mdm_checkinmessage (enrollment_id, message_type, received_at, body)
+    VALUES (%(enrollment)s, 'TokenUpdate', %(at)s, %(body)s)
+), reopened AS (
+    INSERT INTO mdm_enrollmentperiod
+        (enrollment_id, began_at, completed_at, identity_sha256, ended_by)
+    SELECT %(enrollment)s, %(at)s, %(at)s, %(identity)s, '' WHERE %(reopens)s::boolean
+    RETURNING id
+), completed AS (
+    UPDATE mdm_enrollmentperiod SET completed_at = %(at)s
+    WHERE id = %(period)s::bigint AND completed_at IS NULL AND ended_at IS NULL
+), escrow AS (
+    INSERT INTO mdm_escrow AS s (enrollment_id, kind, sealed, received_at)
+    SELECT %(enrollment)s, 'UnlockToken', %(unlock_token)s::bytea, %(at)s
+    WHERE %(unlock_token)s::bytea IS NOT NULL
+    ON CONFLICT (enrollment_id, kind) DO UPDATE SET
+        sealed = EXCLUDED.sealed, received_at = EXCLUDED.received_at
+), event AS (
+    INSERT INTO webhooks_event (at, kind, subject, data)
+    SELECT %(at)s, 'enrollment.completed', %(key)s, '{}' WHERE %(completes)s::boolean
+)
+UPDATE mdm_enrollment SET
+    state = 'Enrolled', topic = %(topic)s, push_magic = %(push_magic)s,
+    sealed_push_token = %(push_token)s, token_updated_at = %(at)s, last_seen_at = %(at)s,
+    user_short_name = %(user_short_name)s, user_long_name = %(user_long_name)s,
+    awaiting_configuration = %(awaiting_configuration)s, not_on_console = %(not_on_console)s,
+    enrolled_at = COALESCE(enrolled_at, %(at)s), checked_out_at = NULL, erased_at = NULL,
+    period_id = COALESCE((SELECT id FROM reopened), period_id),
+    wake_at = %(at)s, wake_attempts = 0, push_problem = '', push_problem_at = NULL
+WHERE id = %(enrollment)s
+RETURNING id
+"""
+
+USER_CHANNEL_WRITE = """
+WITH ids AS MATERIALIZED (
+    SELECT nextval(pg_get_serial_sequence('mdm_enrollment', 'id')) AS enrollment,
+           nextval(pg_get_serial_sequence('mdm_enrollmentperiod', 'id')) AS period
+), enrolled AS (
+    INSERT INTO mdm_enrollment AS e
+        (id, key, device_id, parent_id, kind, channel, device_identifier, user_identifier,
+         user_short_name, user_long_name, state, period_id, identity_sha256, access_rights,
+         awaiting_configuration, not_on_console, authenticated_at, enrolled_at, last_seen_at,
+         topic, push_magic, sealed_push_token, token_updated_at, wake_at, wake_attempts,
+         push_problem)
+    SELECT ids.enrollment, %(key)s, p.device_id, p.id, p.kind, %(channel)s, p.device_identifier,
+           %(user_identifier)s, %(user_short_name)s, %(user_long_name)s, 'Enrolled', ids.period,
+           p.identity_sha256, p.access_rights, %(awaiting_configuration)s, %(not_on_console)s,
+           %(at)s, %(at)s, %(at)s, %(topic)s, %(push_magic)s, %(push_token)s, %(at)s, %(at)s, 0, ''
+    FROM ids, mdm_enrollment p WHERE p.id = %(parent)s
+    ON CONFLICT (key) DO NOTHING
+    RETURNING id
+), period AS (
+    INSERT INTO mdm_enrollmentperiod
+        (id, enrollment_id, began_at, completed_at, identity_sha256, ended_by)
+    SELECT ids.period, enrolled.id, %(at)s, %(at)s, %(identity)s, '' FROM ids CROSS JOIN enrolled
+), event AS (
+    INSERT INTO webhooks_event (at, kind, subject, data)
+    SELECT %(at)s, 'enrollment.completed', %(key)s, '{}' FROM enrolled
+), message AS (
+    INSERT INTO mdm_checkinmessage (enrollment_id, message_type, received_at, body)
+    SELECT id, 'TokenUpdate', %(at)s, %(body)s FROM enrolled
+)
+SELECT id FROM enrolled
+"""
+
+# Management of a device channel with all its users, or of one user's channel, ends. `state` is
+# CheckedOut, Erased or Released; the bound identity stays bound, so that nobody else takes it.
+END = """
+WITH ended AS (
+    UPDATE mdm_enrollment SET
+        state = %(state)s, push_magic = '', sealed_push_token = NULL, wake_at = NULL,
+        checked_out_at = CASE WHEN %(state)s = 'CheckedOut' THEN %(at)s ELSE checked_out_at END,
+        erased_at = CASE WHEN %(state)s = 'Erased' THEN %(at)s ELSE erased_at END,
+        released_at = CASE WHEN %(state)s = 'Released' THEN %(at)s ELSE released_at END
+    WHERE (id = %(enrollment)s OR parent_id = %(enrollment)s) AND state <> %(state)s
+    RETURNING id, key
+), periods AS (
+    UPDATE mdm_enrollmentperiod p SET ended_at = %(at)s, ended_by = %(state)s
+    FROM ended WHERE p.enrollment_id = ended.id AND p.ended_at IS NULL
+), message AS (
+    INSERT INTO mdm_checkinmessage (enrollment_id, message_type, received_at, body)
+    SELECT %(enrollment)s, 'CheckOut', %(at)s, %(body)s::bytea WHERE %(body)s::bytea IS NOT NULL
+), event AS (
+    INSERT INTO webhooks_event (at, kind, subject, data)
+    SELECT %(at)s, 'enrollment.ended', key, jsonb_build_object('state', %(state)s::text) FROM ended
+)
+SELECT id FROM ended
+"""
+
+# One identity fills at most `most` rows, so that one leaked key cannot flood the page.
+QUARANTINE = """
+INSERT INTO mdm_quarantine AS q
+    (enrollment_key, serial_number, identity_sha256, certificate, binding, reason, body, state,
+     first_at, last_at, count, decided_by)
+SELECT %(key)s, %(serial_number)s, %(identity)s, %(certificate)s, %(binding)s, %(reason)s,
+       %(body)s, 'Waiting', %(at)s, %(at)s, 1, ''
+WHERE %(most)s > (SELECT count(*) FROM mdm_quarantine
+                  WHERE identity_sha256 = %(identity)s::bytea AND enrollment_key <> %(key)s)
+ON CONFLICT (enrollment_key, identity_sha256) DO UPDATE SET
+    last_at = EXCLUDED.last_at, count = q.count + 1, reason = EXCLUDED.reason,
+    state = CASE WHEN q.state = 'Used' THEN 'Waiting' ELSE q.state END
+RETURNING id
+"""
