@@ -1,5 +1,6 @@
-"""Builds the front end's vendor files: installs the npm packages of `mdm/assets` and gathers just
-the files that pages use. The project's own styles and scripts are in `mdm/static`.
+"""Builds the front end's vendor files: installs the npm packages of `mdm/assets` and gathers just the
+files that pages use. The project's own styles, scripts
+and icons are in `mdm/static`.
 """
 
 from __future__ import annotations
@@ -28,7 +29,6 @@ _FILES = {
     "htmx.org/dist/htmx.min.js": "vendor/htmx.min.js",
     "chart.js/dist/chart.umd.min.js": "vendor/chart.umd.min.js",
 }
-_SPRITE = "vendor/icons.svg"
 # What only tests need: built beside the static files, not among them.
 _FOR_TESTS = {"axe-core/axe.min.js": "axe.min.js"}
 
@@ -69,7 +69,7 @@ def build(var: Path) -> None:
         if _stamp(work / "packages.stamp") != wanted:
             _install_packages(work, var)
             (work / "packages.stamp").write_text(wanted)
-        wanted += _digest(SOURCE / "icons.txt", Path(__file__))
+        wanted += _digest(Path(__file__))
         if _stamp(work / "dist.stamp") != wanted or not (work / "dist").exists():
             _gather(work)
             (work / "dist.stamp").write_text(wanted)
@@ -144,31 +144,11 @@ def _gather(work: Path) -> None:
     (draft / "vendor").mkdir(parents=True)
     for source, name in _FILES.items():
         (draft / name).write_bytes(_MAP_COMMENT.sub(b"", (packages / source).read_bytes()))
-    (draft / _SPRITE).write_text(_sprite(packages / "@tabler" / "icons" / "icons" / "outline"))
     (work / "test").mkdir(exist_ok=True)
     for source, name in _FOR_TESTS.items():
         shutil.copyfile(packages / source, work / "test" / name)
     shutil.rmtree(dist, ignore_errors=True)
     draft.rename(dist)
-
-
-def _sprite(icons: Path) -> str:
-    """One SVG with a symbol `#name` for each line of icons.txt. Raises LocalError."""
-    symbols = []
-    for name in (SOURCE / "icons.txt").read_text().split():
-        try:
-            drawing = (icons / f"{name}.svg").read_text()
-        except FileNotFoundError:
-            raise LocalError(f"mdm/assets/icons.txt names {name}, which Tabler lacks.") from None
-        inside = re.sub(r"\s+", " ", drawing[drawing.index(">") + 1 : drawing.rindex("</svg>")])
-        symbols.append(f'<symbol id="{name}" {_STROKES}>{inside.strip()}</symbol>\n')
-    return f'<svg xmlns="http://www.w3.org/2000/svg">\n{"".join(symbols)}</svg>\n'
-
-
-_STROKES = (
-    'viewBox="0 0 24 24" fill="none" stroke="currentColor" stroke-width="2" '
-    'stroke-linecap="round" stroke-linejoin="round"'
-)
 
 
 def _node_version(node: str) -> int:
