@@ -58,7 +58,7 @@ class CommandViewSet(
 ):
     """What was asked for, once each, by CommandUUID."""
 
-    queryset = Command.objects.defer("sealed_payload")
+    queryset = Command.objects.all()
     serializer_class = CommandSerializer
     filterset_class = CommandFilter
     lookup_field = "uuid"
@@ -89,7 +89,7 @@ class CommandViewSet(
         return Response(answer, status=status.HTTP_201_CREATED)
 
     @extend_schema(request=None, responses=CommandSerializer)
-    @action(detail=True, methods=["post"], filterset_class=None)
+    @action(detail=True, methods=["post"])
     def cancel(self, request: Request, **kwargs: Any) -> Response:
         """Cancel the command wherever it has not been delivered yet."""
         command = self.get_object()
@@ -133,7 +133,7 @@ class EntryViewSet(
     lookup_value_converter = "int"
 
     @extend_schema(request=None, responses=EntrySerializer)
-    @action(detail=True, methods=["post"], filterset_class=None)
+    @action(detail=True, methods=["post"])
     def cancel(self, request: Request, **kwargs: Any) -> Response:
         """Take the command out of the queue. One that was delivered cannot be cancelled."""
         entry = self.get_object()
@@ -141,13 +141,13 @@ class EntryViewSet(
         return Response(self.get_serializer(self.get_object()).data)
 
     @extend_schema(responses=RawSerializer)
-    @action(detail=True, url_path="request", filterset_class=None)
+    @action(detail=True, url_path="request")
     def raw_request(self, request: Request, **kwargs: Any) -> Response:
         """The command as the device gets it, its secrets masked."""
         return _raw(selectors.raw_request(Actor.of(request), self.get_object()))
 
     @extend_schema(responses=RawSerializer)
-    @action(detail=True, url_path="reply", filterset_class=None)
+    @action(detail=True, url_path="reply")
     def raw_reply(self, request: Request, **kwargs: Any) -> Response:
         """The device's answer as it came, its secrets masked."""
         return _raw(selectors.raw_reply(Actor.of(request), self.get_object()))

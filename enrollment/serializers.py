@@ -1,0 +1,62 @@
+"""What enrollment links look like in the API, and what a client may say to make one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rest_framework import serializers
+
+from enrollment import links
+from enrollment.models import EnrollmentLink
+
+
+class LinkSerializer(serializers.ModelSerializer[EnrollmentLink]):
+    """A link without its address, which would let whoever reads the list enroll a device."""
+
+    open = serializers.SerializerMethodField(help_text="Whether it still lets devices in.")
+
+    class Meta:
+        model = EnrollmentLink
+        fields = [
+            "id",
+            "name",
+            "serial_number",
+            "max_uses",
+            "uses",
+            "open",
+            "created_by",
+            "created_at",
+            "expires_at",
+            "last_used_at",
+            "revoked_at",
+            "revoked_by",
+        ]
+        read_only_fields = fields
+
+    def get_open(self, link: EnrollmentLink) -> bool:
+        return links.closed(link) is None
+
+
+class NewLinkSerializer(serializers.Serializer[Any]):
+    """What a link is asked for with."""
+
+    name = serializers.CharField(max_length=100)
+    max_uses = serializers.IntegerField(min_value=1, max_value=links.MAX_USES, default=1)
+    expires_at = serializers.DateTimeField(required=False, allow_null=True, default=None)
+    serial_number = serializers.CharField(
+        max_length=64,
+        required=False,
+        default="",
+        allow_blank=True,
+        help_text="Where given, only the device with this serial number gets in.",
+    )
+
+
+class ShownLinkSerializer(LinkSerializer):
+    """A new link with its address, the only time that the API shows it."""
+
+    url = serializers.CharField(read_only=True)
+
+    class Meta(LinkSerializer.Meta):
+        fields = ["url", *LinkSerializer.Meta.fields]
+        read_only_fields = fields

@@ -1,0 +1,63 @@
+"""Who calls the API: the bearer of a token, or a person who is signed in to the dashboard.
+
+Tokens themselves are made and revoked in `mdm/accounts/tokens.py`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from drf_spectacular.plumbing import build_bearer_security_scheme_object
+from knox import auth
+from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.permissions import SAFE_METHODS, BasePermission
+from rest_framework.request import Request
+
+from mdm.accounts import tokens
+from mdm.accounts.models import ApiToken, User
+
+if TYPE_CHECKING:
+    from rest_framework.views import APIView
+
+
+class TokenAuthentication(auth.TokenAuthentication):  # type: ignore[misc]
+    """`Authorization: Bearer guard_...`"""
+
+    def authenticate_credentials(self, token: bytes) -> tuple[User, ApiToken]:
+        """Its owner and the token. Raises AuthenticationFailed."""
+        try:
+            user, found = super().authenticate_credentials(token)
+        except UnicodeDecodeError:
+            raise AuthenticationFailed("Invalid token.") from None
+        tokens.used(found)
+        return user, found
+
+    def _cleanup_token(self, auth_token: ApiToken) -> bool:
+        """Whether the token has expired. It is kept: its owner sees in the list why it fails."""
+        return tokens.has_expired(auth_token)
+
+
+class InScope(BasePermission):
+    """Someone signed in; with a token only what its scopes hold."""
+
+    message = "This token may only read."
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        if not request.user or not request.user.is_authenticated:
+            return False
+        if not isinstance(request.auth, ApiToken):
+            return True
+        needed = tokens.Scope.READ if request.method in SAFE_METHODS else tokens.Scope.WRITE
+        return needed in request.auth.scopes
+
+
+class TokenScheme(OpenApiAuthenticationExtension):  # type: ignore[misc]
+    """The token as the schema describes it."""
+
+    target_class = "mdm.api.authentication.TokenAuthentication"
+    name = "token"
+
+    def get_security_definition(self, auto_schema: Any) -> dict[str, Any]:
+        scheme: dict[str, Any] = build_bearer_security_scheme_object("Authorization", "Bearer")
+        return scheme

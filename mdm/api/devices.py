@@ -1,0 +1,88 @@
+"""Devices in the API. Their enrollments stand in `mdm/api/enrollments.py`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import django_filters
+from django.db.models import QuerySet
+from drf_spectacular.utils import extend_schema
+from rest_framework import mixins, status, viewsets
+from rest_framework.decorators import action
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from mdm import devices, search
+from mdm.audit.actor import Actor
+from mdm.models import Device, Enrollment
+from mdm.serializers import DeviceSerializer
+
+
+class DeviceFilter(django_filters.FilterSet):  # type: ignore[misc]
+    """Which devices a list holds."""
+
+    search = django_filters.CharFilter(
+        method="filter_search",
+        max_length=100,
+        label="Any part of the serial number, the name, the UDID or the model's name.",
+    )
+    serial_number = django_filters.CharFilter(max_length=64, lookup_expr="exact")
+    platform = django_filters.MultipleChoiceFilter(choices=Device.Platform.choices)
+    os_version = django_filters.CharFilter(max_length=64)
+    supervised = django_filters.BooleanFilter()
+    retired = django_filters.BooleanFilter(
+        field_name="retired_at", lookup_expr="isnull", exclude=True
+    )
+    state = django_filters.MultipleChoiceFilter(
+        field_name="enrollment__state", choices=Enrollment.State.choices
+    )
+    last_seen_after = django_filters.IsoDateTimeFilter(
+        field_name="enrollment__last_seen_at", lookup_expr="gte"
+    )
+    last_seen_before = django_filters.IsoDateTimeFilter(
+        field_name="enrollment__last_seen_at", lookup_expr="lt"
+    )
+
+    class Meta:
+        model = Device
+        fields: list[str] = []
+
+    def filter_search(self, queryset: QuerySet[Device], name: str, value: str) -> QuerySet[Device]:
+        return search.devices(queryset, value)
+
+
+class DeviceViewSet(
+    mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[Device]
+):
+    """Machines, by id."""
+
+    queryset = Device.objects.select_related("enrollment")
+    serializer_class = DeviceSerializer
+    filterset_class = DeviceFilter
+    lookup_value_converter = "int"
+
+    @extend_schema(request=None, responses=DeviceSerializer)
+    @action(detail=True, methods=["post"])
+    def retire(self, request: Request, **kwargs: Any) -> Response:
+        """Take the device out of use. Its history stays."""
+        device = self.get_object()
+        devices.retire(Actor.of(request), device)
+        return self._now(device)
+
+    @extend_schema(request=None, responses=DeviceSerializer)
+    @action(detail=True, methods=["post"])
+    def unretire(self, request: Request, **kwargs: Any) -> Response:
+        """Take the device into use again."""
+        device = self.get_object()
+        devices.unretire(Actor.of(request), device)
+        return self._now(device)
+
+    @extend_schema(request=None, responses={status.HTTP_204_NO_CONTENT: None})
+    def destroy(self, request: Request, **kwargs: Any) -> Response:
+        """Delete the device with its enrollments and its whole history."""
+        devices.delete(Actor.of(request), self.get_object())
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+    def _now(self, device: Device) -> Response:
+        fresh = self.get_queryset().get(pk=device.pk)
+        return Response(self.get_serializer(fresh).data)

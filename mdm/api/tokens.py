@@ -1,0 +1,56 @@
+"""A person's own API tokens, in the API."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from django.db.models import QuerySet
+from drf_spectacular.utils import extend_schema
+from rest_framework import mixins, status, viewsets
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from mdm.accounts import tokens
+from mdm.accounts.models import ApiToken
+from mdm.audit.actor import Actor
+from mdm.pagination import NewestFirst
+from mdm.serializers import NewTokenSerializer, ShownTokenSerializer, TokenSerializer
+
+
+class TokenViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[ApiToken]):
+    """The caller's own tokens, by how they begin."""
+
+    queryset = ApiToken.objects.none()
+    serializer_class = TokenSerializer
+    pagination_class = NewestFirst
+    filter_backends = ()
+    lookup_field = "token_key"
+
+    def get_queryset(self) -> QuerySet[ApiToken]:
+        if not self.request.user.is_authenticated:
+            return ApiToken.objects.none()
+        return ApiToken.objects.filter(user=self.request.user).select_related("user")
+
+    @extend_schema(request=NewTokenSerializer, responses={201: ShownTokenSerializer})
+    def create(self, request: Request, **kwargs: Any) -> Response:
+        """Make a token. The answer shows its text, which is kept nowhere."""
+        wanted = NewTokenSerializer(data=request.data)
+        wanted.is_valid(raise_exception=True)
+        token, text = tokens.create(
+            Actor.of(request),
+            request.user,
+            name=wanted.validated_data["name"],
+            scopes=[tokens.Scope(scope) for scope in wanted.validated_data["scopes"]],
+            expires_in=timedelta(days=wanted.validated_data["expires_in_days"]),
+        )
+        shown = {**TokenSerializer(token).data, "token": text}
+        return Response(
+            shown, status=status.HTTP_201_CREATED, headers={"Cache-Control": "no-store"}
+        )
+
+    @extend_schema(request=None, responses={204: None})
+    def destroy(self, request: Request, **kwargs: Any) -> Response:
+        """Revoke a token."""
+        tokens.revoke(Actor.of(request), self.get_object())
+        return Response(status=status.HTTP_204_NO_CONTENT)

@@ -1,0 +1,34 @@
+"""Where the REST API's addresses lead, those of every app together."""
+
+from __future__ import annotations
+
+from django.urls import URLPattern, URLResolver, path, re_path
+from rest_framework.routers import SimpleRouter
+
+from commands.api import CommandTypeViewSet, CommandViewSet, EntryViewSet
+from enrollment.api import LinkViewSet
+from mdm.api.answers import NothingHere
+from mdm.api.devices import DeviceViewSet
+from mdm.api.docs import DocsView, SchemaView
+from mdm.api.enrollments import EnrollmentViewSet
+from mdm.api.quarantine import QuarantineViewSet
+from mdm.api.tokens import TokenViewSet
+
+app_name = "api"
+
+router = SimpleRouter(use_regex_path=False)
+router.register("devices", DeviceViewSet)
+router.register("enrollments", EnrollmentViewSet)
+router.register("commands", CommandViewSet)
+router.register("entries", EntryViewSet)
+router.register("command-types", CommandTypeViewSet, basename="commandtype")
+router.register("links", LinkViewSet)
+router.register("quarantine", QuarantineViewSet)
+router.register("tokens", TokenViewSet, basename="token")
+
+urlpatterns: list[URLPattern | URLResolver] = [
+    *router.urls,
+    path("schema/", SchemaView.as_view(), name="schema"),
+    path("docs/", DocsView.as_view(), name="docs"),
+    re_path(r"", NothingHere.as_view(), name="nothing-here"),
+]

@@ -1,0 +1,195 @@
+"""What the core's objects look like in the API. Everything here is for reading; what a client may
+say is in the serializers named after the act.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rest_framework import serializers
+
+from mdm.accounts import tokens
+from mdm.accounts.models import ApiToken
+from mdm.models import Device, Enrollment, EnrollmentPeriod, InventorySection, Quarantine
+
+
+class HexField(serializers.Field[bytes, str, str, Any]):
+    """Bytes as lower-case hexadecimal."""
+
+    def to_representation(self, value: bytes) -> str:
+        return bytes(value).hex()
+
+
+class CurrentEnrollmentSerializer(serializers.ModelSerializer[Enrollment]):
+    """The enrollment that speaks for a device now, as the device shows it."""
+
+    class Meta:
+        model = Enrollment
+        fields = ["id", "state", "kind", "enrolled_at", "last_seen_at"]
+        read_only_fields = fields
+
+
+class DeviceSerializer(serializers.ModelSerializer[Device]):
+    """A machine."""
+
+    enrollment = CurrentEnrollmentSerializer(read_only=True, allow_null=True)
+
+    class Meta:
+        model = Device
+        fields = [
+            "id",
+            "serial_number",
+            "udid",
+            "platform",
+            "device_name",
+            "product_name",
+            "model",
+            "model_name",
+            "os_version",
+            "build_version",
+            "imei",
+            "meid",
+            "supervised",
+            "shared_ipad",
+            "enrollment",
+            "created_at",
+            "retired_at",
+        ]
+        read_only_fields = fields
+
+
+class EnrollmentSerializer(serializers.ModelSerializer[Enrollment]):
+    """One relation of a device, or of a user on it, with this server."""
+
+    serial_number = serializers.CharField(
+        source="device.serial_number", read_only=True, allow_null=True
+    )
+    identity_sha256 = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Enrollment
+        fields = [
+            "id",
+            "key",
+            "device",
+            "serial_number",
+            "parent",
+            "kind",
+            "channel",
+            "user_identifier",
+            "user_short_name",
+            "user_long_name",
+            "state",
+            "access_rights",
+            "awaiting_configuration",
+            "identity_sha256",
+            "authenticated_at",
+            "enrolled_at",
+            "checked_out_at",
+            "erased_at",
+            "released_at",
+            "last_seen_at",
+            "topic",
+            "pushed_at",
+            "push_problem",
+            "push_problem_at",
+        ]
+        read_only_fields = fields
+
+    def get_identity_sha256(self, enrollment: Enrollment) -> str | None:
+        digest = enrollment.identity_sha256
+        return bytes(digest).hex() if digest is not None else None
+
+
+class PeriodSerializer(serializers.ModelSerializer[EnrollmentPeriod]):
+    """From one Authenticate to the end of management."""
+
+    class Meta:
+        model = EnrollmentPeriod
+        fields = ["id", "began_at", "completed_at", "ended_at", "ended_by"]
+        read_only_fields = fields
+
+
+class EnrollmentDetailSerializer(EnrollmentSerializer):
+    """An enrollment with its periods."""
+
+    periods = PeriodSerializer(many=True, read_only=True)
+
+    class Meta(EnrollmentSerializer.Meta):
+        fields = [*EnrollmentSerializer.Meta.fields, "periods"]
+        read_only_fields = fields
+
+
+class SectionSerializer(serializers.ModelSerializer[InventorySection]):
+    """What there is of a section, without its data."""
+
+    class Meta:
+        model = InventorySection
+        fields = ["section", "item_count", "truncated", "reported_at"]
+        read_only_fields = fields
+
+
+class SectionDetailSerializer(SectionSerializer):
+    """The last report of one kind, as the device gave it."""
+
+    class Meta(SectionSerializer.Meta):
+        fields = [*SectionSerializer.Meta.fields, "data"]
+        read_only_fields = fields
+
+
+class QuarantineSerializer(serializers.ModelSerializer[Quarantine]):
+    """A device that turned up with an identity not issued for it."""
+
+    identity_sha256 = HexField(read_only=True)
+
+    class Meta:
+        model = Quarantine
+        fields = [
+            "id",
+            "enrollment_key",
+            "serial_number",
+            "identity_sha256",
+            "reason",
+            "state",
+            "first_at",
+            "last_at",
+            "count",
+            "decided_at",
+            "decided_by",
+        ]
+        read_only_fields = fields
+
+
+class TokenSerializer(serializers.ModelSerializer[ApiToken]):
+    """A token without its text: `token_key` is how it begins."""
+
+    scopes = serializers.ListField(
+        child=serializers.ChoiceField(choices=tokens.Scope.choices), read_only=True
+    )
+
+    class Meta:
+        model = ApiToken
+        fields = ["token_key", "name", "scopes", "created", "expiry", "last_used_at"]
+        read_only_fields = fields
+
+
+class NewTokenSerializer(serializers.Serializer[Any]):
+    """What a token is asked for with."""
+
+    name = serializers.CharField(max_length=100)
+    scopes = serializers.MultipleChoiceField(
+        choices=tokens.Scope.choices,
+        allow_empty=False,
+        help_text="`read` to look, `write` to change; a client that does both needs both.",
+    )
+    expires_in_days = serializers.IntegerField(min_value=1, max_value=365, default=90)
+
+
+class ShownTokenSerializer(TokenSerializer):
+    """A new token with its text, the only time that it is shown."""
+
+    token = serializers.CharField(read_only=True)
+
+    class Meta(TokenSerializer.Meta):
+        fields = ["token", *TokenSerializer.Meta.fields]
+        read_only_fields = fields
