@@ -1,6 +1,5 @@
-"""Builds the front end's vendor files: installs the npm packages of `mdm/assets` and gathers just the
-files that pages use. The project's own styles, scripts
-and icons are in `mdm/static`.
+"""Builds the front end's vendor files: installs the npm packages of `mdm/assets` and gathers just
+the files that pages use. The project's own styles, scripts and icons are in `mdm/static`.
 """
 
 from __future__ import annotations
