@@ -28,8 +28,8 @@ class ClearPasscode(CommandType):
     request_type = "ClearPasscode"
     purpose = "Remove the passcode, so that whoever holds the device can open it."
     support = {
-        Platform.IOS: Support(min_version="4.0", user_enrollment=False, access=_RIGHT),
-        Platform.VISIONOS: Support(min_version="1.1", user_enrollment=False, access=_RIGHT),
+        Platform.IOS: Support(min_version="4.0", access=_RIGHT),
+        Platform.VISIONOS: Support(min_version="1.1", access=_RIGHT),
         Platform.WATCHOS: Support(min_version="10.0", access=_RIGHT),
     }
     priority = Priority.LOCK

@@ -46,7 +46,7 @@ class DeviceLock(CommandType):
         Platform.IOS: Support(
             min_version="4.0", user_enrollment=True, shared_ipad=DEVICE_ONLY, access=_RIGHT
         ),
-        Platform.MACOS: Support(min_version="10.7", user_enrollment=False, access=_RIGHT),
+        Platform.MACOS: Support(min_version="10.7", access=_RIGHT),
         Platform.VISIONOS: Support(min_version="2.0", user_enrollment=True, access=_RIGHT),
         Platform.WATCHOS: Support(min_version="10.0", access=_RIGHT),
     }

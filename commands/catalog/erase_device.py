@@ -124,12 +124,10 @@ class EraseDevice(CommandType):
         _RETURN_TO_SERVICE,
     )
     support = {
-        Platform.IOS: Support(
-            min_version="4.0", user_enrollment=False, shared_ipad=DEVICE_ONLY, access=_RIGHT
-        ),
-        Platform.MACOS: Support(min_version="10.7", user_enrollment=False, access=_RIGHT),
+        Platform.IOS: Support(min_version="4.0", shared_ipad=DEVICE_ONLY, access=_RIGHT),
+        Platform.MACOS: Support(min_version="10.7", access=_RIGHT),
         Platform.TVOS: Support(min_version="10.2", access=_RIGHT),
-        Platform.VISIONOS: Support(min_version="1.1", user_enrollment=False, access=_RIGHT),
+        Platform.VISIONOS: Support(min_version="1.1", access=_RIGHT),
         Platform.WATCHOS: Support(min_version="10.0", access=_RIGHT),
     }
     destructive = True

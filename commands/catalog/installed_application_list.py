@@ -81,9 +81,7 @@ class InstalledApplicationList(CommandType):
         Platform.IOS: Support(
             min_version="5.0", user_enrollment=True, shared_ipad=DEVICE_ONLY, access=_RIGHT
         ),
-        Platform.MACOS: Support(
-            min_version="10.7", user_enrollment=False, channels=DEVICE_AND_USER, access=_RIGHT
-        ),
+        Platform.MACOS: Support(min_version="10.7", channels=DEVICE_AND_USER, access=_RIGHT),
         Platform.TVOS: Support(min_version="10.2", access=_RIGHT),
         Platform.VISIONOS: Support(min_version="1.1", user_enrollment=True, access=_RIGHT),
         Platform.WATCHOS: Support(min_version="10.0", access=_RIGHT),

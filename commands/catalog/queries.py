@@ -74,7 +74,7 @@ def _query(
             min_version=version if "." in version else f"{version}.0",
             supervised=letter in supervised,
             channels=DEVICE_AND_USER if letter == "m" and not device_only else DEVICE_ONLY,
-            user_enrollment=letter not in not_ue if letter in "imv" else None,
+            user_enrollment=letter in "imv" and letter not in not_ue,
             shared_ipad=_shared(letter, shared_ipad),
             access=NO_RIGHT if letter in free else access,
         )
@@ -86,7 +86,6 @@ def _resident(name: str, version: str) -> Query:
     support_on_ipad = Support(
         min_version=version if "." in version else f"{version}.0",
         supervised=True,
-        user_enrollment=False,
         shared_ipad=DEVICE_ONLY,
         shared_ipad_only=True,
         access=_DEVICE,

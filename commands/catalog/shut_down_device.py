@@ -17,9 +17,8 @@ class ShutDownDevice(CommandType):
         Platform.IOS: Support(
             min_version="10.3",
             supervised=True,
-            user_enrollment=False,
             shared_ipad=DEVICE_ONLY,
             access=_RIGHT,
         ),
-        Platform.MACOS: Support(min_version="10.13", user_enrollment=False, access=_RIGHT),
+        Platform.MACOS: Support(min_version="10.13", access=_RIGHT),
     }

@@ -66,7 +66,7 @@ def _one_channel_reason(what: str, needs: Support, facts: Facts, on_shared: bool
 
 
 def _enrollment_reason(what: str, needs: Support, facts: Facts) -> str | None:
-    if facts.kind == "user_enrollment" and needs.user_enrollment is False:
+    if facts.kind == "user_enrollment" and not needs.user_enrollment:
         return f"{what} is not allowed in a user enrollment."
     return None
 

@@ -70,14 +70,14 @@ class Priority(IntEnum):
 class Support:
     """What one platform asks for before it takes a command or a query.
 
-    `user_enrollment` is None on platforms that know no user enrollment. `shared_ipad` holds the
-    channels that take the command on a Shared iPad; empty means that it is forbidden there.
+    `user_enrollment` is False too where the platform knows no user enrollment. `shared_ipad` holds
+    the channels that take the command on a Shared iPad; empty means that it is forbidden there.
     """
 
     min_version: str
     supervised: bool = False
     channels: frozenset[SupportChannel] = DEVICE_ONLY
-    user_enrollment: bool | None = None
+    user_enrollment: bool = False
     shared_ipad: frozenset[SupportChannel] = frozenset()
     shared_ipad_only: bool = False
     access: AccessRight = NO_RIGHT
