@@ -1,0 +1,13 @@
+"""The core's Celery tasks: fetch and call, nothing else. When they run stands in settings."""
+
+from __future__ import annotations
+
+from celery import shared_task
+
+from mdm.push import wake
+
+
+@shared_task(name="mdm.tasks.wake_due")
+def wake_due() -> None:
+    """Push to every enrollment that is due (mdm/push/wake.py)."""
+    wake.wake_due()
