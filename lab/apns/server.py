@@ -197,7 +197,7 @@ class _Connection(asyncio.Protocol):
         """A client that never widens its window gets no more bodies, exactly as at Apple."""
         for stream_id, body in tuple(self._unsent.items()):
             if self._http.local_flow_control_window(stream_id) < len(body):
-                return
+                continue
             self._http.send_data(stream_id, body, end_stream=True)
             del self._unsent[stream_id]
 

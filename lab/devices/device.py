@@ -100,12 +100,7 @@ class Device:
         self.memory.link, self.memory.link_authorities = link, authorities.decode("ascii")
         if self.memory.state != "enrolling" or self.memory.management is None:
             await self._install_enrollment_profile(link, authorities)
-        try:
-            await self._check_in_first()
-        except LabError:
-            if self.memory.state == "enrolling" and not self.channels:
-                self._drop("failed")
-            raise
+        await self._check_in_first()
         self.memory.state, self.problem = "enrolled", ""
         self.save()
         for channel in self.channels.values():
@@ -302,7 +297,11 @@ class Device:
         self.save()
 
     async def _check_in_first(self) -> None:
-        await self.check_in(self.authenticate_message())
+        try:
+            await self.check_in(self.authenticate_message())
+        except ServerRefused:
+            self._drop("failed")
+            raise
         self.memory.unlock_token = base64.b64encode(os.urandom(1500)).decode("ascii")
         self.channels = {}
         for name in (DEVICE, *(n for n in self.channel_names() if n != DEVICE)):

@@ -1,0 +1,106 @@
+"""The lab as one process: push stand-in, devices, control socket, on one event loop. The command
+line that starts it is `manage.py lab run`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lab.apns import ApnsStandIn, Postbox
+from lab.authority import Authority, ensure_authority, write_private
+from lab.control import ControlServer
+from lab.devices import Surroundings
+from lab.devices.channel import Pace
+from lab.devices.identity import Presentation
+from lab.fleet import Fleet
+from lab.http import Webs
+from lab.keys import KeyShelf
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a lab keeps its things, under the server's state folder."""
+
+    folder: Path
+    socket: Path
+
+    @property
+    def authority(self) -> Path:
+        return self.folder / "apple"
+
+    @property
+    def devices(self) -> Path:
+        return self.folder / "devices"
+
+    @property
+    def keys(self) -> Path:
+        return self.folder / "keys"
+
+    @property
+    def tokens(self) -> Path:
+        return self.folder / "apns-tokens.json"
+
+
+@dataclass
+class Lab:
+    """A running lab. `apns_url` is what the server's GUARD_APNS_URL must say."""
+
+    authority: Authority
+    apns: ApnsStandIn
+    fleet: Fleet
+    port: int = 0
+    surroundings: Surroundings = field(repr=False, kw_only=True)
+
+    @property
+    def apns_url(self) -> str:
+        return f"https://127.0.0.1:{self.port}"
+
+
+@asynccontextmanager
+async def running_lab(
+    place: Place,
+    *,
+    port: int = 0,
+    seed: int = 0,
+    pace: Pace | None = None,
+    presentation: Presentation = Presentation.AS_PROFILE,
+) -> AsyncIterator[Lab]:
+    """A lab for the length of a `with`; on leaving, everything that lasts has been saved. Raises
+    OSError when the port is taken."""
+    authority = ensure_authority(place.authority)
+    postbox, webs, keys = Postbox(), Webs(), KeyShelf(place.keys)
+    if place.tokens.exists():
+        postbox.restore(json.loads(place.tokens.read_bytes()))
+    surroundings = Surroundings(postbox, webs, keys.take, pace or Pace(), presentation)
+    apns = ApnsStandIn(authority, postbox)
+    fleet = Fleet(surroundings, place.devices, seed)
+    control = ControlServer(place.socket, fleet, apns)
+    lab = Lab(authority, apns, fleet, surroundings=surroundings)
+    try:
+        lab.port = await apns.start(port)
+        fleet.resume()
+        await control.start()
+        yield lab
+    finally:
+        await control.stop()
+        fleet.stop()
+        write_private(place.tokens, json.dumps(postbox.snapshot()).encode())
+        await apns.stop()
+        await webs.close()
+        keys.close()
+
+
+async def run(place: Place, port: int, seed: int, ready: Callable[[Lab], None]) -> None:
+    """Run a lab until SIGTERM or SIGINT."""
+    over = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, over.set)
+    async with running_lab(place, port=port, seed=seed) as lab:
+        ready(lab)
+        await over.wait()
