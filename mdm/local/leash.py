@@ -1,5 +1,5 @@
 """A process of its own that ends the supervisor's children should the supervisor be killed; see
-`processes.py`. It reads "<process group> <signal>" lines and acts when its input ends.
+`processes.py`. It reads "hold <pid> <signal>" and "free <pid>", and acts when its input ends.
 """
 
 from __future__ import annotations
@@ -17,13 +17,16 @@ def main() -> None:
     """Read until the supervisor says "done", or is gone: then end its children, last one first."""
     for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(ignored, signal.SIG_IGN)
-    groups: list[tuple[int, int]] = []
+    held: dict[int, int] = {}
     for line in sys.stdin:
-        if line == "done\n":
-            return
-        group, number = line.split()
-        groups.append((int(group), int(number)))
-    for group, number in reversed(groups):
+        match line.split():
+            case ["done"]:
+                return
+            case ["hold", group, number]:
+                held[int(group)] = int(number)
+            case ["free", group]:
+                held.pop(int(group), None)
+    for group, number in reversed(held.items()):
         _end(group, number)
 
 

@@ -27,8 +27,6 @@ class Parts:
         """Start both and return when they answer; nothing happens where they already run."""
         if self._supervisor is not None:
             return
-        self._postgres.prepare()
-        self._valkey.prepare()
         self._supervisor = Supervisor(self._logs)
         try:
             self._supervisor.start(self._postgres.child(), self._valkey.child())

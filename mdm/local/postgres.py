@@ -11,6 +11,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -80,12 +81,18 @@ class Postgres:
         command = (*_as_ordinary_user(), str(_binary("postgres")), "-D", str(self.data), *options)
         # SIGINT is Postgres' fast shutdown: it ends sessions and leaves a clean cluster.
         return Child(
-            "postgres", command, stop_signal=signal.SIGINT, grace=_STOP_WITHIN, ready=self.ready
+            "postgres",
+            command,
+            stop_signal=signal.SIGINT,
+            grace=_STOP_WITHIN,
+            prepare=self.prepare,
+            ready=self.ready,
         )
 
     def ready(self) -> bool:
         """Whether the server takes connections."""
-        command = (_binary("pg_isready"), "-q", "-h", sockets.folder(self.state_dir))
+        where = ("-h", str(sockets.folder(self.state_dir)), "-U", USER, "-d", "postgres")
+        command = (str(_binary("pg_isready")), "-q", *where)
         return subprocess.run(command, check=False).returncode == 0
 
     def create_database(self, name: str = DATABASE) -> None:
@@ -125,26 +132,28 @@ class Postgres:
             )
 
     def _end_left_over(self) -> None:
-        pid = self._left_over()
-        if pid is None:
-            return
-        os.kill(pid, signal.SIGINT)
+        """End a server that still runs on this cluster, and wait for the processes of one that was
+        killed. Without /proc, Postgres' own lock file has to do.
+        """
         deadline = time.monotonic() + _STOP_WITHIN
-        while self._left_over() == pid:
+        while left := self._left_over():
             if time.monotonic() > deadline:
-                raise PartFailed(f"An earlier Postgres (process {pid}) does not stop; end it.")
+                raise PartFailed(f"An earlier Postgres (process {left[0]}) does not stop; end it.")
+            with suppress(OSError, ValueError, IndexError):
+                first = int((self.data / "postmaster.pid").read_text().split()[0])
+                if first in left:
+                    os.kill(first, signal.SIGINT)
             time.sleep(0.05)
 
-    def _left_over(self) -> int | None:
-        """The process of a server that still runs on this cluster; None without /proc, where
-        Postgres' own lock file has to do.
-        """
-        try:
-            pid = int((self.data / "postmaster.pid").read_text().split()[0])
-            at = Path(f"/proc/{pid}/cwd").readlink()
-        except (OSError, ValueError, IndexError):
-            return None
-        return pid if at == self.data.resolve() else None
+    def _left_over(self) -> list[int]:
+        """The processes at work in the cluster's folder."""
+        found = []
+        for process in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                at_work = (process / "comm").read_text() == "postgres\n"
+                if at_work and (process / "cwd").readlink() == self.data.resolve():
+                    found.append(int(process.name))
+        return found
 
 
 def _initdb_failed(stderr: str, state_dir: Path) -> Exception:

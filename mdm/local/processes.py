@@ -26,8 +26,9 @@ _LONGEST_LOG = 20_000_000
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """A process to keep running. It is stopped with `stop_signal`, and killed where it takes
-    longer than `grace` seconds; it counts as started once `ready` says so.
+    """A process to keep running. `prepare` runs before each start; it counts as started once
+    `ready` says so. It is stopped with `stop_signal`, and killed where that takes longer than
+    `grace` seconds.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Child:
     env: Mapping[str, str] = field(default_factory=dict)
     stop_signal: int = signal.SIGTERM
     grace: float = 10.0
+    prepare: Callable[[], None] | None = None
     ready: Callable[[], bool] | None = None
     ready_within: float = 60.0
 
@@ -87,22 +89,16 @@ class Supervisor:
 
         Raises PartFailed where one ends or is not ready in time, Stopped after `ask_to_stop`.
         """
-        begun = time.monotonic()
         for child in children:
             self._launch(child)
-        waiting = [child for child in children if child.ready is not None]
-        while waiting:
-            self._check()
-            waiting = [child for child in waiting if child.ready and not child.ready()]
-            for child in waiting:
-                if time.monotonic() - begun > child.ready_within:
-                    raise PartFailed(
-                        f"{child.name} did not start in {child.ready_within:.0f} s"
-                        f"{self._last_words(child)}"
-                    )
-            if waiting and self._asked_to_stop.wait(_LOOK_EVERY):
-                raise Stopped
-        self._check()
+        self._wait_until_ready(children)
+
+    def restart(self, name: str) -> None:
+        """Start a child again, ending it first where it still runs. Raises as `start` does."""
+        child, process = self._find(name)
+        _end(child, process)
+        self._forget(child, process)
+        self.start(child)
 
     def run(self, name: str, command: Sequence[str]) -> None:
         """Run a command to its end, its output in the log `name`. Raises PartFailed, Stopped."""
@@ -112,7 +108,7 @@ class Supervisor:
             if self._asked_to_stop.wait(_LOOK_EVERY):
                 raise Stopped
             self._check(but=child)
-        self._running = [pair for pair in self._running if pair[0] is not child]
+        self._forget(child, process)
         if process.returncode != 0:
             raise PartFailed(f"{name} failed{self._last_words(child)}")
 
@@ -130,18 +126,36 @@ class Supervisor:
         while self._running:
             child, process = self._running[-1]
             _end(child, process)
-            self._running.pop()
+            self._forget(child, process)
         if self._leash.stdin is not None and not self._leash.stdin.closed:
+            self._tell_leash("done")
             with suppress(BrokenPipeError):
-                self._leash.stdin.write(b"done\n")
                 self._leash.stdin.close()
         self._leash.wait()
 
     def pid(self, name: str) -> int:
         """The process id of a running child. Raises KeyError."""
-        return {child.name: process.pid for child, process in self._running}[name]
+        return self._find(name)[1].pid
+
+    def _wait_until_ready(self, children: Sequence[Child]) -> None:
+        begun = time.monotonic()
+        waiting = [child for child in children if child.ready is not None]
+        while waiting:
+            self._check()
+            waiting = [child for child in waiting if child.ready and not child.ready()]
+            for child in waiting:
+                if time.monotonic() - begun > child.ready_within:
+                    raise PartFailed(
+                        f"{child.name} did not start in {child.ready_within:.0f} s"
+                        f"{self._last_words(child)}"
+                    )
+            if waiting and self._asked_to_stop.wait(_LOOK_EVERY):
+                raise Stopped
+        self._check()
 
     def _launch(self, child: Child) -> subprocess.Popen[bytes]:
+        if child.prepare is not None:
+            child.prepare()
         path = self._logs / f"{child.name}.log"
         if path.exists() and path.stat().st_size > _LONGEST_LOG:
             path.replace(path.with_suffix(".log.1"))
@@ -159,10 +173,22 @@ class Supervisor:
         except FileNotFoundError as error:
             raise PartFailed(f"{child.name} did not start: {error.filename} is missing") from None
         self._running.append((child, process))
-        if self._leash.stdin is not None:
-            self._leash.stdin.write(b"%d %d\n" % (process.pid, child.stop_signal))
-            self._leash.stdin.flush()
+        self._tell_leash(f"hold {process.pid} {int(child.stop_signal)}")
         return process
+
+    def _find(self, name: str) -> tuple[Child, subprocess.Popen[bytes]]:
+        return {pair[0].name: pair for pair in self._running}[name]
+
+    def _forget(self, child: Child, process: subprocess.Popen[bytes]) -> None:
+        self._running.remove((child, process))
+        self._tell_leash(f"free {process.pid}")
+
+    def _tell_leash(self, line: str) -> None:
+        # Without its leash the supervisor still does its work, and stops what it started.
+        if self._leash.stdin is not None:
+            with suppress(BrokenPipeError):
+                self._leash.stdin.write(f"{line}\n".encode())
+                self._leash.stdin.flush()
 
     def _check(self, but: Child | None = None) -> None:
         for child, process in self._running:

@@ -90,6 +90,10 @@ class LocalServer:
         """Return when asked to stop. Raises PartFailed as soon as a process ends by itself."""
         self._running().wait()
 
+    def restart(self, name: str) -> None:
+        """Start a part again, ending it first where it still runs. Raises KeyError, LocalError."""
+        self._running().restart(name)
+
     def ask_to_stop(self) -> None:
         """Make `start` or `wait` give up; safe to call from a signal handler."""
         self._asked_to_stop = True
@@ -163,8 +167,6 @@ class LocalServer:
         parts = [part for part in (cluster, cache) if part is not None]
         if parts:
             self._say("Starting " + " and ".join(type(part).__name__ for part in parts))
-        for part in parts:
-            part.prepare()
         supervisor.start(*(part.child() for part in parts))
         if cluster is not None:
             cluster.create_database()
@@ -208,7 +210,7 @@ class LocalServer:
     def _celery(self, name: str, *arguments: str) -> Child:
         return Child(
             name,
-            (sys.executable, "-m", "celery", "-A", "mdm", *arguments, "--loglevel", "INFO"),
+            (sys.executable, "-m", "celery", "-A", "mdm", *arguments, "--loglevel", "WARNING"),
         )
 
     def _manage(self, *arguments: str) -> tuple[str, ...]:

@@ -46,7 +46,8 @@ class Valkey:
         listen = ("--port", "0", "--unixsocket", str(path), "--unixsocketperm", "700")
         keep = ("--dir", str(self.data), "--appendonly", "yes", "--save", "")
         policy = ("--maxmemory-policy", "noeviction")
-        return Child("valkey", (str(_binary()), *listen, *keep, *policy), ready=self.ready)
+        command = (str(_binary()), *listen, *keep, *policy)
+        return Child("valkey", command, prepare=self.prepare, ready=self.ready)
 
     def ready(self) -> bool:
         """Whether the server answers; while it loads its data it does not count as ready."""

@@ -70,8 +70,6 @@ def test_what_valkey_confirmed_is_there_after_a_restart(own: Parts, tmp_path: Pa
 
 def test_servers_that_an_earlier_run_left_behind_are_ended_first(tmp_path: Path) -> None:
     cluster, cache = Postgres(tmp_path), Valkey(tmp_path)
-    cluster.prepare()
-    cache.prepare()
     left = Supervisor(tmp_path / "log")
     left.start(cluster.child(), cache.child())
     pids = [left.pid("postgres"), left.pid("valkey")]

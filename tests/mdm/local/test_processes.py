@@ -121,3 +121,13 @@ os.kill(os.getpid(), signal.SIGKILL)
     State.open(tmp_path / "var").close()
     assert_gone(tmp_path, "one")
     assert_gone(tmp_path, "two")
+
+
+def test_a_child_can_be_started_again(tmp_path: Path) -> None:
+    with Supervisor(tmp_path) as supervisor:
+        supervisor.start(holder(tmp_path))
+        before = supervisor.pid("holder")
+        os.kill(before, signal.SIGKILL)
+        supervisor.restart("holder")
+        assert supervisor.pid("holder") != before
+    assert_gone(tmp_path)
