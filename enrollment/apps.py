@@ -1,5 +1,16 @@
+"""The enrollment app: at start it tells the core which CA to trust and serves /scep."""
+
 from django.apps import AppConfig
 
 
 class EnrollmentConfig(AppConfig):
     name = "enrollment"
+
+    def ready(self) -> None:
+        from enrollment import authority, endpoint
+        from mdm import endpoints, identity
+
+        identity.trust(authority.trusted)
+        endpoints.register(
+            endpoint.PATH, endpoint.respond, methods=endpoint.METHODS, max_body=endpoint.MAX_BODY
+        )

@@ -22,9 +22,13 @@ SCEP = "2.16.840.1.113733.1.9."
 DIGESTS = {"sha1": hashes.SHA1(), "sha256": hashes.SHA256(), "sha512": hashes.SHA512()}
 
 
-@cache
 def rsa_key(name: str = "a", size: int = 2048) -> rsa.RSAPrivateKey:
     """A key by name, so that a run of tests makes each only once."""
+    return _key(name, size)
+
+
+@cache
+def _key(name: str, size: int) -> rsa.RSAPrivateKey:
     return rsa.generate_private_key(public_exponent=65537, key_size=size)
 
 
