@@ -142,6 +142,9 @@ CELERY_TASK_ACKS_LATE = True
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+# Whoever publishes while the broker is down hears so at once: the work stands in Postgres, and the
+# beat finds it.
+CELERY_BROKER_TRANSPORT_OPTIONS = {"max_retries": 0, "socket_connect_timeout": 2}
 # A task that nobody took in time is not kept: each of these finds its work in Postgres.
 CELERY_BEAT_SCHEDULE = {
     "drain replies": {
@@ -156,8 +159,8 @@ CELERY_BEAT_SCHEDULE = {
     },
     "wake enrollments": {
         "task": "mdm.tasks.wake_due",
-        "schedule": timedelta(seconds=5),
-        "options": {"expires": 20},
+        "schedule": timedelta(seconds=1),
+        "options": {"expires": 5},
     },
     "expire commands": {
         "task": "commands.tasks.expire_commands",
@@ -195,6 +198,8 @@ MFA_SUPPORTED_TYPES = ["totp", "recovery_codes", "webauthn"]
 MFA_PASSKEY_LOGIN_ENABLED = True
 MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = not ENV.production
 KNOX_TOKEN_MODEL = "accounts.ApiToken"
+# Its migrations would make a table for the model that ours replaces.
+MIGRATION_MODULES = {"knox": None}
 REST_KNOX = {
     "TOKEN_TTL": timedelta(days=365),
     "TOKEN_PREFIX": "guard_",
