@@ -103,7 +103,7 @@ class CommandType:
         return self.request_type if self.coalesce and not params else None
 
     def masked_parameters(self, params: Mapping[str, object]) -> dict[str, object]:
-        """The parameters for people to read, secrets hidden, ready for JSON."""
+        """The parameters for people to read, ready for JSON: secrets hidden, data as its size."""
         return masks.masked_parameters(params, self.secret_keys)
 
     def masked(self, message: bytes) -> bytes:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from functools import lru_cache
 
 from mdm.protocol.errors import ProtocolError
 from mdm.protocol.plist import jsonable, plist_dumps, safe_plist_loads
@@ -17,8 +18,7 @@ HIDDEN = "(hidden)"
 
 def is_secret(key: str, also: frozenset[str] = frozenset()) -> bool:
     """Whether values under this key stay hidden; `also` holds further names of a command."""
-    folded = key.casefold()
-    return key in also or folded in _SECRET_KEYS or folded.endswith(_SECRET_ENDINGS)
+    return key in also or _sounds_secret(key[-_LONGEST_ENDING:])
 
 
 def masked(message: bytes, also: frozenset[str] = frozenset()) -> bytes:
@@ -36,8 +36,28 @@ def masked(message: bytes, also: frozenset[str] = frozenset()) -> bytes:
 def masked_parameters(
     params: Mapping[str, object], also: frozenset[str] = frozenset()
 ) -> dict[str, object]:
-    """Parameters for people to read: secrets replaced by `(hidden)`, ready for JSON."""
-    return {key: jsonable(_masked(key, value, also)) for key, value in params.items()}
+    """Parameters for people to read, ready for JSON: secrets as `(hidden)`, data as its size."""
+    return {key: jsonable(_sized(_masked(key, value, also))) for key, value in params.items()}
+
+
+def _sized(value: object) -> object:
+    if isinstance(value, bytes):
+        return f"({len(value):,} bytes)"
+    if isinstance(value, Mapping):
+        return {key: _sized(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_sized(item) for item in value]
+    return value
+
+
+# The same few hundred keys come again in every reply; a hostile one is cut before it is kept.
+_LONGEST_ENDING = 64
+
+
+@lru_cache(maxsize=4096)
+def _sounds_secret(key: str) -> bool:
+    folded = key.casefold()
+    return folded in _SECRET_KEYS or folded.endswith(_SECRET_ENDINGS)
 
 
 def _masked(key: str, value: object, also: frozenset[str]) -> object:

@@ -108,6 +108,19 @@ def test_control_characters_of_a_binary_plist_are_shown_as_replacements() -> Non
     assert shown("SecurityInfo", message) == {"Name": "a\ufffdb"}
 
 
+def test_the_parameters_of_a_pasted_command_are_shown_without_its_secrets() -> None:
+    pasted = {"RequestType": "SetRecoveryLock", "NewPassword": "314159"}
+    command, params = catalog.prepare("Raw", {"Plist": plistlib.dumps(pasted).decode()})
+    assert command.masked_parameters(params) == {**pasted, "NewPassword": "(hidden)"}
+
+
+def test_data_among_parameters_is_shown_as_its_size() -> None:
+    params = {"Settings": [{"Item": "Wallpaper", "Image": b"x" * 2000}]}
+    assert catalog.find("Settings").masked_parameters(params) == {
+        "Settings": [{"Item": "Wallpaper", "Image": "(2,000 bytes)"}]
+    }
+
+
 def test_parameters_are_shown_without_their_secrets() -> None:
     params = {"PIN": "314159", "Message": "Call me", "ReturnToService": {"BootstrapToken": b"x"}}
     assert catalog.get("EraseDevice").masked_parameters(params) == {
