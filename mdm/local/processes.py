@@ -41,6 +41,9 @@ class Child:
     ready_within: float = 60.0
 
 
+_Running = Sequence[tuple[Child, subprocess.Popen[bytes]]]
+
+
 class Stopped(Exception):
     """Asked to stop while something was still starting."""
 
@@ -91,14 +94,17 @@ class Supervisor:
         """
         for child in children:
             self._launch(child)
-        self._wait_until_ready(children)
+        self._wait_until_ready(children, self._running)
 
     def restart(self, name: str) -> None:
-        """Start a child again, ending it first where it still runs. Raises as `start` does."""
+        """Start a child again, ending it first where it still runs. Raises as `start` does, but
+        whatever became of the others.
+        """
         child, process = self._find(name)
         _end(child, process)
         self._forget(child, process)
-        self.start(child)
+        again = self._launch(child)
+        self._wait_until_ready([child], [(child, again)])
 
     def run(self, name: str, command: Sequence[str]) -> None:
         """Run a command to its end, its output in the log `name`. Raises PartFailed, Stopped."""
@@ -107,7 +113,7 @@ class Supervisor:
         while process.poll() is None:
             if self._asked_to_stop.wait(_LOOK_EVERY):
                 raise Stopped
-            self._check(but=child)
+            self._check([pair for pair in self._running if pair[0] is not child])
         self._forget(child, process)
         if process.returncode != 0:
             raise PartFailed(f"{name} failed{self._last_words(child)}")
@@ -115,7 +121,7 @@ class Supervisor:
     def wait(self) -> None:
         """Return after `ask_to_stop`. Raises PartFailed as soon as a child ends by itself."""
         while not self._asked_to_stop.wait(0.2):
-            self._check()
+            self._check(self._running)
 
     def ask_to_stop(self) -> None:
         """Make `start`, `run` and `wait` give up; safe to call from a signal handler."""
@@ -137,11 +143,11 @@ class Supervisor:
         """The process id of a running child. Raises KeyError."""
         return self._find(name)[1].pid
 
-    def _wait_until_ready(self, children: Sequence[Child]) -> None:
+    def _wait_until_ready(self, children: Sequence[Child], watched: _Running) -> None:
         begun = time.monotonic()
         waiting = [child for child in children if child.ready is not None]
         while waiting:
-            self._check()
+            self._check(watched)
             waiting = [child for child in waiting if child.ready and not child.ready()]
             for child in waiting:
                 if time.monotonic() - begun > child.ready_within:
@@ -151,7 +157,7 @@ class Supervisor:
                     )
             if waiting and self._asked_to_stop.wait(_LOOK_EVERY):
                 raise Stopped
-        self._check()
+        self._check(watched)
 
     def _launch(self, child: Child) -> subprocess.Popen[bytes]:
         if child.prepare is not None:
@@ -190,9 +196,9 @@ class Supervisor:
                 self._leash.stdin.write(f"{line}\n".encode())
                 self._leash.stdin.flush()
 
-    def _check(self, but: Child | None = None) -> None:
-        for child, process in self._running:
-            if child is not but and process.poll() is not None:
+    def _check(self, watched: _Running) -> None:
+        for child, process in watched:
+            if process.poll() is not None:
                 raise PartFailed(
                     f"{child.name} {_ending(process.returncode)}{self._last_words(child)}"
                 )
