@@ -135,8 +135,8 @@ def _answer(endpoint: Endpoint, environ: Mapping[str, Any]) -> DeviceResponse:
     except ProtocolError as error:
         refuse(Refused(error.reason, str(error), status=400), address=address)
         return DeviceResponse(status=400)
-    except (OperationalError, InterfaceError) as error:
-        log.error("database_unavailable", error=str(error))
+    except (OperationalError, InterfaceError):
+        log.error("database_unavailable", exc_info=True)
         return DeviceResponse(status=503, headers=(("Retry-After", "5"),))
     except Exception:
         log.exception("device_request_failed", path=environ.get("PATH_INFO"))

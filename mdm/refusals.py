@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import atexit
 import threading
-from collections.abc import Iterable
+from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
 import structlog
-from django.db import connection
+from django.db import DatabaseError, connection
 from django.utils import timezone
 
 log = structlog.get_logger(__name__)
@@ -66,23 +67,30 @@ class Tally:
 
     def write(self) -> None:
         """Add the gathered sums to the table. What cannot be written now is kept for later."""
+        try:
+            self.take_and_write()
+        except DatabaseError as error:
+            log.warning("refusals_not_written", error=str(error))
+
+    def take_and_write(self) -> None:
+        """As `write`; raises DatabaseError, the sums kept."""
         with self._lock:
             sums, self._sums = self._sums, {}
             self._written_at = timezone.now()
-        if not sums:
-            return
         try:
             _upsert(sums.items())
-        except Exception as error:
-            log.warning("refusals_not_written", error=str(error))
+        except DatabaseError:
             with self._lock:
                 for key, value in sums.items():
                     known = self._sums.setdefault(key, value)
                     if known is not value:
                         known.count += value.count
+            raise
 
 
-def _upsert(sums: Iterable[tuple[tuple[str, datetime], _Sum]]) -> None:
+def _upsert(sums: Collection[tuple[tuple[str, datetime], _Sum]]) -> None:
+    if not sums:
+        return
     with connection.cursor() as cursor:
         for (reason, hour), value in sums:
             cursor.execute(
@@ -99,7 +107,13 @@ def _upsert(sums: Iterable[tuple[tuple[str, datetime], _Sum]]) -> None:
 
 
 tally = Tally()
-atexit.register(tally.write)
+
+
+@atexit.register
+def _write_the_rest() -> None:
+    # At the very end nobody is left to read a complaint; the database may be gone already.
+    with suppress(Exception):
+        tally.take_and_write()
 
 
 def refuse(refusal: Refused, *, address: str) -> None:

@@ -264,10 +264,10 @@ QUARANTINE = """
 INSERT INTO mdm_quarantine AS q
     (enrollment_key, serial_number, identity_sha256, certificate, binding, reason, body, state,
      first_at, last_at, count, decided_by)
-SELECT %(key)s, %(serial_number)s, %(identity)s, %(certificate)s, %(binding)s, %(reason)s,
-       %(body)s, 'Waiting', %(at)s, %(at)s, 1, ''
+SELECT %(key)s::text, %(serial_number)s, %(identity)s::bytea, %(certificate)s, %(binding)s,
+       %(reason)s, %(body)s, 'Waiting', %(at)s, %(at)s, 1, ''
 WHERE %(most)s > (SELECT count(*) FROM mdm_quarantine
-                  WHERE identity_sha256 = %(identity)s::bytea AND enrollment_key <> %(key)s)
+                  WHERE identity_sha256 = %(identity)s::bytea AND enrollment_key <> %(key)s::text)
 ON CONFLICT (enrollment_key, identity_sha256) DO UPDATE SET
     last_at = EXCLUDED.last_at, count = q.count + 1, reason = EXCLUDED.reason,
     state = CASE WHEN q.state = 'Used' THEN 'Waiting' ELSE q.state END
