@@ -10,6 +10,9 @@ def main() -> None:
     from mdm.local import environment
 
     environment.adopt(os.environ)
+    if sys.argv[1:2] in (["demo"], ["lab"]):
+        # These two commands belong to an app that nothing else needs.
+        os.environ.setdefault("GUARD_EXTRA_APPS", "lab")
     from django.core.management import execute_from_command_line
 
     execute_from_command_line(sys.argv)

@@ -9,7 +9,6 @@ import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from lab.apns import ApnsStandIn, Postbox
 from lab.authority import Authority, ensure_authority, write_private
@@ -20,30 +19,7 @@ from lab.devices.identity import Presentation
 from lab.fleet import Fleet
 from lab.http import Webs
 from lab.keys import KeyShelf
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a lab keeps its things, under the server's state folder."""
-
-    folder: Path
-    socket: Path
-
-    @property
-    def authority(self) -> Path:
-        return self.folder / "apple"
-
-    @property
-    def devices(self) -> Path:
-        return self.folder / "devices"
-
-    @property
-    def keys(self) -> Path:
-        return self.folder / "keys"
-
-    @property
-    def tokens(self) -> Path:
-        return self.folder / "apns-tokens.json"
+from lab.place import Place
 
 
 @dataclass

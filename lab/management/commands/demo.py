@@ -1,0 +1,130 @@
+"""`manage.py demo`: the whole server with the lab beside it, and 25 devices enrolled. What runs is
+in `mdm/local/server.py`; what the lab does in `lab.process`."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+import threading
+import time
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from lab.authority import ensure_authority
+from lab.control import ask
+from lab.errors import LabError
+from lab.place import Place
+from mdm.local import environment
+from mdm.local.errors import LocalError
+from mdm.local.ports import Ports
+from mdm.local.processes import Child
+from mdm.local.server import LocalServer, serve
+
+DEVICES = 25
+_LOOK_EVERY = 0.25
+
+
+class Command(BaseCommand):
+    help = "Run the server with stand-ins for Apple and 25 simulated devices until Ctrl-C."
+    requires_system_checks = ()
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            demo = Demo(self._say)
+            serve(demo.server, demo.begin)
+        except LocalError as error:
+            self.stderr.write(str(error))
+            sys.exit(1)
+
+    def _say(self, line: str) -> None:
+        self.stdout.write(line)
+        self.stdout.flush()
+
+
+class Demo:
+    """`say` gets the lines that a person watches."""
+
+    def __init__(self, say: Any) -> None:
+        self._say = say
+        state_dir = environment.state_dir(os.environ)
+        environment.check_local(os.environ)
+        self._place = Place.under(state_dir)
+        self._apns_port = _free_port()
+        self.server = LocalServer(
+            state_dir,
+            Ports.from_environment(os.environ),
+            extra_env={
+                "GUARD_ENV": "demo",
+                "GUARD_EXTRA_APPS": "lab",
+                "GUARD_APNS_URL": f"https://127.0.0.1:{self._apns_port}",
+                "GUARD_APNS_CA": str(self._place.authority / "root.pem"),
+            },
+            say=lambda line: say(f"· {line}"),
+        )
+
+    def begin(self) -> None:
+        """Once the server answers: stand-ins, an admin, a link, devices. Returns at once and
+        tells of the rest from a thread, so that the caller can watch over the processes."""
+        ensure_authority(self._place.authority)
+        self._say("· Starting the stand-ins for Apple and the devices")
+        scene = json.loads(self.server.manage("lab", "prepare", "--json"))
+        self.server.add(self._lab())
+        have = len(ask(self._place.socket, "status")["devices"])
+        if have < DEVICES:
+            ask(
+                self._place.socket,
+                "add",
+                count=DEVICES - have,
+                link=scene["link"],
+                authorities=scene["authorities"],
+            )
+        threading.Thread(target=self._tell, args=(scene,), daemon=True).start()
+
+    def _lab(self) -> Child:
+        manage = str(environment.ROOT / "manage.py")
+        return Child(
+            "lab",
+            (sys.executable, manage, "lab", "run", "--apns-port", str(self._apns_port)),
+            ready=self._lab_answers,
+        )
+
+    def _lab_answers(self) -> bool:
+        try:
+            ask(self._place.socket, "status")
+        except LabError:
+            return False
+        return True
+
+    def _tell(self, scene: dict[str, str]) -> None:
+        try:
+            self._count_devices()
+        except LabError:
+            return
+        self._say(f"\nGuardMDM runs.\n  Dashboard  {self.server.people_url}")
+        password = scene["password"] or "(the one you have chosen)"
+        self._say(f"  Sign in    {scene['username']} / {password}")
+        self._say(f"  Devices    {self.server.devices_url}")
+        self._say(f"  Logs       {self.server.state_dir / 'log'}\nCtrl-C stops everything.")
+
+    def _count_devices(self) -> None:
+        """Say how many are enrolled each time it changes, until all have settled."""
+        said = -1
+        while True:
+            status = ask(self._place.socket, "status")
+            states, total = status["states"], len(status["devices"])
+            enrolled = states.get("enrolled", 0)
+            if enrolled != said:
+                self._say(f"· {enrolled} of {total} devices enrolled")
+                said = enrolled
+            if not states.get("new", 0) + states.get("enrolling", 0):
+                return
+            time.sleep(_LOOK_EVERY)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
