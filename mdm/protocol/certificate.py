@@ -9,7 +9,11 @@ from functools import cached_property, lru_cache
 
 from mdm.protocol import der
 
+# Device identities are one to four kilobytes; what is kept of them must stay bounded.
+CERTIFICATE_LENGTH = 8 * 1024
+
 _SUBJECT_KEY_IDENTIFIER = bytes.fromhex("551d0e")
+_FIELDS = (der.INTEGER, der.SEQUENCE, der.SEQUENCE, der.SEQUENCE, der.SEQUENCE, der.SEQUENCE)
 
 
 @dataclass(frozen=True)
@@ -49,16 +53,21 @@ class CertificateParts:
 
 
 # A device connects several times in a row: what was read of its certificate is kept that long.
-@lru_cache(maxsize=2048)
+@lru_cache(maxsize=1024)
 def certificate_parts(encoded: bytes) -> CertificateParts:
     """The parts of one DER certificate; raises BadDer."""
-    body = der.first(encoded, der.only(encoded, der.SEQUENCE), der.SEQUENCE)
+    if len(encoded) > CERTIFICATE_LENGTH:
+        raise der.BadDer("certificate too large")
+    outer = der.only(encoded, der.SEQUENCE)
+    body, algorithm, signature = der.exactly(encoded, outer, der.SEQUENCE, 3)
+    der.require((der.SEQUENCE, der.BIT_STRING), algorithm, signature)
     fields = der.at_least(encoded, body, der.SEQUENCE, 6)
     if fields[0].tag == der.CONTEXT_0:
         fields.pop(0)
     if len(fields) < 6:
         raise der.BadDer("too few elements")
     serial, _algorithm, issuer, _validity, _subject, public_key, *rest = fields
+    der.require(_FIELDS, *fields[:6])
     return CertificateParts(
         encoded=encoded,
         serial_number=der.whole(encoded, serial),

@@ -6,6 +6,7 @@ every repr, so that a logged message gives none away.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from plistlib import UID
 
 from mdm.protocol.errors import BadMessage
 from mdm.protocol.fields import (
@@ -18,7 +19,7 @@ from mdm.protocol.fields import (
     required_text,
 )
 from mdm.protocol.ids import EnrollmentID
-from mdm.protocol.plist import jsonable, plist_dumps, safe_plist_loads
+from mdm.protocol.plist import plist_dumps, safe_plist_loads, xml_text
 
 REDACTED = "(redacted)"
 
@@ -166,9 +167,12 @@ def redacted(body: bytes) -> bytes:
 
 
 def redacted_content(content: Message) -> dict[str, object]:
-    """The dictionary with every value under a secret's name replaced, however deep it lies."""
+    """The dictionary with every value under a secret's name replaced, however deep it lies.
+
+    What a binary property list may hold and an XML one may not is left out or written as text.
+    """
     return {
-        key: REDACTED if key in _SECRETS else _redacted_value(value)
+        xml_text(key): REDACTED if xml_text(key) in _SECRETS else _redacted_value(value)
         for key, value in content.items()
     }
 
@@ -178,9 +182,9 @@ def _redacted_value(value: object) -> object:
         return redacted_content(value)
     if isinstance(value, list):
         return [_redacted_value(item) for item in value]
-    if isinstance(value, float | str):
-        return jsonable(value)
-    return value
+    if isinstance(value, UID):
+        return str(value.data)
+    return xml_text(value) if isinstance(value, str) else value
 
 
 def _authenticate(speaker: EnrollmentID, message: Message) -> Authenticate:

@@ -10,6 +10,7 @@ SEQUENCE = 0x30
 SET = 0x31
 BOOLEAN = 0x01
 INTEGER = 0x02
+BIT_STRING = 0x03
 OCTET_STRING = 0x04
 OBJECT_IDENTIFIER = 0x06
 CONTEXT_0 = 0xA0
@@ -86,13 +87,6 @@ def children(data: bytes, parent: Element, most: int = 64) -> list[Element]:
     return found
 
 
-def first(data: bytes, parent: Element, tag: int) -> Element:
-    """The first element inside one of this tag; what follows it is not looked at."""
-    if parent.tag != tag:
-        raise BadDer("tag")
-    return read(data, parent.content, parent.end)
-
-
 def exactly(data: bytes, parent: Element, tag: int, count: int) -> list[Element]:
     """The elements inside one of this tag, which must be so many."""
     found = at_least(data, parent, tag, count)
@@ -109,6 +103,12 @@ def at_least(data: bytes, parent: Element, tag: int, count: int) -> list[Element
     if len(found) < count:
         raise BadDer("too few elements")
     return found
+
+
+def require(tags: tuple[int, ...], *elements: Element) -> None:
+    """Raises BadDer unless the elements have these tags."""
+    if tags != tuple([element.tag for element in elements]):
+        raise BadDer("tag")
 
 
 def content(data: bytes, element: Element, tag: int) -> bytes:

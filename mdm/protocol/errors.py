@@ -4,7 +4,8 @@ ProtocolError
 ├── BadPlist                a body that is not a property list we are willing to read
 ├── BadMessage              a property list that is not the message it claims to be
 ├── BadSignature            an Mdm-Signature that does not hold for this body
-└── BadCertificateHeader    a client certificate header from the proxy that cannot be read
+├── BadCertificateHeader    a client certificate header from the proxy that cannot be read
+└── BadBinding              what an identity is for cannot be read (mdm.protocol.binding)
 """
 
 

@@ -108,7 +108,8 @@ def _signed_data(data: bytes) -> _SignedData:
     if der.content(data, kind, der.OBJECT_IDENTIFIER) != _SIGNED_DATA:
         raise BadSignature("not-signed-data", "The CMS message is not signed data.")
     (signed,) = der.exactly(data, explicit, der.CONTEXT_0, 1)
-    _version, _digests, content, *rest = der.at_least(data, signed, der.SEQUENCE, 4)
+    version, digests, content, *rest = der.at_least(data, signed, der.SEQUENCE, 4)
+    der.require((der.INTEGER, der.SET), version, digests)
     certificates = rest.pop(0) if rest[0].tag == der.CONTEXT_0 else None
     if rest and rest[0].tag == der.CONTEXT_1:
         rest.pop(0)
@@ -135,7 +136,8 @@ def _only_signer(data: bytes, signers: der.Element) -> der.Element:
 
 
 def _signer(data: bytes, element: der.Element) -> _Signer:
-    _version, identifier, digest, *rest = der.at_least(data, element, der.SEQUENCE, 5)
+    version, identifier, digest, *rest = der.at_least(data, element, der.SEQUENCE, 5)
+    der.require((der.INTEGER,), version)
     attributes = rest.pop(0) if rest[0].tag == der.CONTEXT_0 else None
     if len(rest) not in (2, 3) or (len(rest) == 3 and rest[2].tag != der.CONTEXT_1):
         raise der.BadDer("signer")
@@ -155,7 +157,7 @@ def _signer(data: bytes, element: der.Element) -> _Signer:
 
 
 def _algorithm(data: bytes, element: der.Element) -> bytes:
-    name = der.first(data, element, der.SEQUENCE)
+    name, *_parameters = der.at_least(data, element, der.SEQUENCE, 1)
     return der.content(data, name, der.OBJECT_IDENTIFIER)
 
 
@@ -180,6 +182,9 @@ def _is_of(certificate: CertificateParts, signer: _Signer) -> bool:
 def _signed_bytes(content_type: bytes, signer: _Signer, body: bytes) -> bytes:
     """What the key must have signed: the attributes where there are any, else the body."""
     if signer.attributes is None:
+        if body.startswith(b"\x31"):
+            # Attributes signed for another body could otherwise be passed off as this one.
+            raise BadSignature("digest", "The signature is over attributes, not over a body.")
         return body
     # RFC 5652, section 5.4: signed as a SET, sent under a tag of its own.
     attributes = b"\x31" + signer.attributes[1:]
@@ -207,7 +212,7 @@ def _short(tag: int, value: bytes) -> bytes:
     return bytes((tag, len(value))) + value
 
 
-@lru_cache(maxsize=2048)
+@lru_cache(maxsize=1024)
 def _public_key(encoded: bytes) -> rsa.RSAPublicKey | ec.EllipticCurvePublicKey:
     try:
         key = load_der_public_key(encoded)

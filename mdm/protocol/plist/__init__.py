@@ -12,9 +12,17 @@ from mdm.protocol.errors import BadPlist
 from mdm.protocol.plist.binary import read_binary
 from mdm.protocol.plist.budget import DEFAULT, Budget
 from mdm.protocol.plist.json import clean_text, jsonable
-from mdm.protocol.plist.xml import read_xml
+from mdm.protocol.plist.xml import read_xml, xml_text
 
-__all__ = ["DEFAULT", "Budget", "clean_text", "jsonable", "plist_dumps", "safe_plist_loads"]
+__all__ = [
+    "DEFAULT",
+    "Budget",
+    "clean_text",
+    "jsonable",
+    "plist_dumps",
+    "safe_plist_loads",
+    "xml_text",
+]
 
 _BINARY_MAGIC = b"bplist00"
 
@@ -51,9 +59,11 @@ def plist_dumps(value: Mapping[str, object]) -> bytes:
 
 def _writable(value: object) -> Any:
     if isinstance(value, Mapping):
-        return {key: _writable(item) for key, item in value.items()}
+        return {_writable(key): _writable(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_writable(item) for item in value]
+    if isinstance(value, str) and xml_text(value) != value:
+        raise ValueError("a character that XML does not have")
     if isinstance(value, datetime) and value.tzinfo is not None:
         return value.astimezone(UTC).replace(tzinfo=None)
     return value

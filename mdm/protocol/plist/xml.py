@@ -20,11 +20,12 @@ from mdm.protocol.plist.budget import INTEGER_MAX, INTEGER_MIN, Budget
 _ENCODINGS = {"iso-8859-1": "latin-1", "latin1": "latin-1", "windows-1252": "cp1252"}
 _DECLARED = re.compile(rb"<\?xml\s[^>]{0,100}?encoding\s*=\s*[\"']([A-Za-z0-9._-]{1,40})[\"']")
 _DOCTYPE = re.compile(
-    rb"<!DOCTYPE\s+plist\s*(?:(?:PUBLIC\s+\"[^\"<>\[\]]*\"|SYSTEM)\s+\"[^\"<>\[\]]*\"\s*)?>"
+    rb"<!DOCTYPE\s{1,9}plist\s{0,9}"
+    rb"(?:(?:PUBLIC\s{1,9}\"[^\"<>\[\]]{0,200}\"|SYSTEM)\s{1,9}\"[^\"<>\[\]]{0,200}\"\s{0,9})?>"
 )
 # Every '<' and '&' that an ordinary property list has no reason to contain.
 _ODD = re.compile(
-    rb"<(?!/?(?:key|string|dict|integer|true|false|array|data|date|real)\s*/?>)"
+    rb"<(?!/?(?:key|string|dict|integer|true|false|array|data|date|real)\s{0,9}/?>)"
     rb"|&(?!(?:amp|lt|gt|quot|apos|#[0-9]{1,7}|#x[0-9A-Fa-f]{1,6});)"
 )
 _ODD_LIMIT = 512  # comments and CDATA sections may contain some; a bomb has thousands
@@ -32,6 +33,8 @@ _INTEGER = re.compile(r"[+-]?[0-9]{1,20}|(0[xX][0-9A-Fa-f]{1,16})", re.ASCII)
 _REAL = re.compile(r"[+-]?(?:[0-9]{1,320}\.?[0-9]{0,320}|\.[0-9]{1,320})(?:[eE][+-]?[0-9]{1,4})?")
 _REAL_NAMES = {"nan", "inf", "+inf", "-inf", "infinity", "+infinity", "-infinity"}
 _DATE = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)Z", re.ASCII)
+
+_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 _local = threading.local()
 
@@ -49,6 +52,11 @@ def read_xml(data: bytes, budget: Budget) -> object:
             raise BadPlist("not-one-value", "The property list does not hold exactly one value.")
         root = root[0]
     return _Tree(budget).value(root, budget.depth)
+
+
+def xml_text(text: str) -> str:
+    """The text without the characters that XML 1.0 cannot hold (section 2.2)."""
+    return text if text.isascii() and text.isprintable() else _NOT_XML.sub("", text)
 
 
 class _Tree:
@@ -114,7 +122,8 @@ def _check_prolog_and_size(document: bytes, budget: Budget) -> None:
         start = document.find(b"<!DOCTYPE")
         if doctypes > 1 or _DOCTYPE.match(document, start) is None:
             raise BadPlist("doctype", "The property list has a document type of its own.")
-    if document.count(b"<") > 2 * budget.nodes + 64 or document.count(b"=") > 2 * budget.nodes:
+    # Every element costs two '<' at most, every attribute an '=' (as does the end of base64).
+    if document.count(b"<") > 2 * budget.nodes + 64 or document.count(b"=") > budget.nodes // 8:
         raise BadPlist("too-many-values", "The property list holds too many values.")
     if sum(1 for _ in islice(_ODD.finditer(document), _ODD_LIMIT)) == _ODD_LIMIT:
         raise BadPlist("not-a-plist", "The document is not a property list.")
