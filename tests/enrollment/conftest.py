@@ -3,29 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
-from functools import cache
 
 import pytest
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from pytest_django import Settings
 
 from enrollment import authority, challenges, links
-from enrollment.models import CertificateAuthority, EnrollmentLink
-from enrollment.wire.authority import Authority, create_authority
+from enrollment.models import EnrollmentLink
+from enrollment.wire.authority import Authority
 from mdm.audit.actor import Actor
 from mdm.models import PushCertificate
-from mdm.secrets import seal
+from tests import machines
 from tests.enrollment.scep_client import Client, build_csr, rsa_key
 
-TOPIC = "com.apple.mgmt.External.9f3b2d60-0000-4000-8000-000000000001"
-
 MakeClient = Callable[..., Client]
-
-
-@cache
-def _authority() -> Authority:
-    return create_authority("Test CA", datetime.now(UTC))
 
 
 @pytest.fixture(autouse=True)
@@ -37,26 +27,14 @@ def plain_static_files(settings: Settings) -> None:
 
 @pytest.fixture
 def ca(db: None) -> Authority:
-    """The authority of this server; made once for all tests, since a key takes a while."""
-    made = _authority()
-    key = made.key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
-    CertificateAuthority.objects.create(
-        certificate=made.certificate.public_bytes(Encoding.DER), sealed_key=seal("ca key", key)
-    )
+    """The authority of this server."""
+    machines.install_authority()
     return authority.current()
 
 
 @pytest.fixture
 def push_certificate(db: None) -> PushCertificate:
-    now = datetime.now(UTC)
-    return PushCertificate.objects.create(
-        topic=TOPIC,
-        certificate="",
-        sealed_key=b"",
-        serial="1",
-        not_before=now,
-        not_after=now + timedelta(days=365),
-    )
+    return machines.install_push_certificate()
 
 
 @pytest.fixture
