@@ -38,7 +38,7 @@ class Child:
     grace: float = 10.0
     prepare: Callable[[], None] | None = None
     ready: Callable[[], bool] | None = None
-    ready_within: float = 60.0
+    ready_within: float = 180.0
 
 
 _Running = Sequence[tuple[Child, subprocess.Popen[bytes]]]

@@ -61,14 +61,14 @@ def up(settings: dict[str, str]) -> Iterator[Up]:
     yield start
     for process in started:
         process.terminate()
-        process.communicate(timeout=60)
+        process.communicate(timeout=120)
 
 
 def refused(settings: dict[str, str], *before: str) -> str:
     """The one line that `manage.py up` says when it does not start."""
     command = (*before, sys.executable, "manage.py", "up")
     done = subprocess.run(
-        command, env=settings, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+        command, env=settings, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
     )
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1, done.stderr
@@ -93,7 +93,7 @@ def test_ctrl_c_stops_everything_that_was_started(up: Up, ports: Ports, tmp_path
     assert page.status == 200
     assert len(processes_of(tmp_path / "var")) > 8
     process.send_signal(signal.SIGINT)
-    _, complaints = process.communicate(timeout=60)
+    _, complaints = process.communicate(timeout=120)
     assert (process.returncode, complaints) == (0, "")
     assert processes_of(tmp_path / "var") == []
 
@@ -111,7 +111,7 @@ def test_when_one_part_dies_all_stop_and_it_is_named(up: Up, tmp_path: Path) -> 
     process = up()
     postmaster = (tmp_path / "var" / "postgres" / "postmaster.pid").read_text().split()[0]
     os.kill(int(postmaster), signal.SIGKILL)
-    _, complaints = process.communicate(timeout=60)
+    _, complaints = process.communicate(timeout=120)
     assert process.returncode == 1
     assert complaints.startswith("postgres was ended by SIGKILL")
     assert complaints.count("\n") == 1
