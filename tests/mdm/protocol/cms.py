@@ -37,8 +37,9 @@ class Identity:
         return self.certificate.public_bytes(Encoding.DER)
 
 
-def identity(key: Any, name: str = "device") -> Identity:
+def identity(key: Any, name: str = "device", padding_bytes: int = 0) -> Identity:
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    filler = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4"), b"\0" * padding_bytes)
     certificate = (
         x509.CertificateBuilder()
         .subject_name(subject)
@@ -49,6 +50,7 @@ def identity(key: Any, name: str = "device") -> Identity:
         .not_valid_after(datetime.datetime(2002, 1, 1, tzinfo=datetime.UTC))
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(filler, critical=False)
         .sign(key, hashes.SHA256())
     )
     return Identity(key, certificate)

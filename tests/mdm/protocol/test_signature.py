@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from mdm.protocol.certificate import CERTIFICATE_LENGTH
 from mdm.protocol.errors import BadSignature, ProtocolError
 from mdm.protocol.signature import HEADER_LENGTH, SignerCertificate, verify_mdm_signature
 from tests.mdm.protocol import cms
@@ -94,16 +95,32 @@ def test_the_same_certificate_twice_is_one_certificate() -> None:
     assert accepted(encoded).der == signer.der
 
 
+def with_indefinite_lengths(encoded: bytes, content_type: bytes) -> bytes:
+    """The message with its outer structure rewritten as BER."""
+    signed = asn1_cms.ContentInfo.load(encoded)["content"]
+    parts = b"".join(signed[name].dump() for name in ("version", "digest_algorithms"))
+    parts += b"\x30\x80" + content_type + b"\0\0"
+    parts += b"\xa0\x80" + signed["certificates"].contents + b"\0\0"
+    parts += b"\x31\x80" + signed["signer_infos"][0].dump() + b"\0\0"
+    signed_data = core.ObjectIdentifier("1.2.840.113549.1.7.2").dump()
+    return b"\x30\x80" + signed_data + b"\xa0\x80\x30\x80" + parts + b"\0\0" * 3
+
+
 def test_indefinite_lengths_round_the_signer_are_understood() -> None:
     signer = cms.rsa_identity()
-    signed = asn1_cms.ContentInfo.load(cms.sign(BODY, signer))["content"]
-    body = b"".join(signed[name].dump() for name in ("version", "digest_algorithms"))
-    body += b"\x30\x80" + signed["encap_content_info"]["content_type"].dump() + b"\0\0"
-    body += b"\xa0\x80" + signer.der + b"\0\0"
-    body += b"\x31\x80" + signed["signer_infos"][0].dump() + b"\0\0"
-    signed_data = core.ObjectIdentifier("1.2.840.113549.1.7.2").dump()
-    encoded = b"\x30\x80" + signed_data + b"\xa0\x80\x30\x80" + body + b"\0\0" * 3
-    assert accepted(encoded).der == signer.der
+    data = core.ObjectIdentifier("1.2.840.113549.1.7.1").dump()
+    assert accepted(with_indefinite_lengths(cms.sign(BODY, signer), data)).der == signer.der
+
+
+def test_a_content_type_without_end_is_refused() -> None:
+    endless = b"\x06\x82\x01\x00" + b"\x2a" * 256
+    encoded = with_indefinite_lengths(cms.sign(BODY, cms.rsa_identity()), endless)
+    assert refused(encoded) == "malformed"
+
+
+def test_a_certificate_of_many_kilobytes_is_refused() -> None:
+    signer = cms.identity(cms.rsa_identity().key, padding_bytes=CERTIFICATE_LENGTH)
+    assert refused(cms.sign(BODY, signer)) == "malformed"
 
 
 def test_a_certificate_long_expired_still_signs() -> None:
