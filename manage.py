@@ -15,7 +15,12 @@ def main() -> None:
         os.environ.setdefault("GUARD_EXTRA_APPS", "lab")
     from django.core.management import execute_from_command_line
 
-    execute_from_command_line(sys.argv)
+    from mdm.env import BadEnvironment
+
+    try:
+        execute_from_command_line(sys.argv)
+    except BadEnvironment as error:
+        sys.exit(str(error))
 
 
 if __name__ == "__main__":

@@ -66,6 +66,12 @@ def _url(text: str) -> str:
     return text.rstrip("/")
 
 
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) < 65536:
+        raise ValueError("a port is a number between 1 and 65535")
+    return int(text)
+
+
 def _networks(text: str) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
     return tuple(ipaddress.ip_network(word, strict=False) for word in _words(text))
 
@@ -145,6 +151,24 @@ class Env:
         "http://localhost:8000",
         "The address at which people reach the dashboard; used in mails and links.",
         required=True,
+    )
+    people_port: int = variable(
+        "GUARD_PEOPLE_PORT",
+        _port,
+        8000,
+        "The dashboard's port on this machine, for `make up` and `make demo`.",
+    )
+    devices_port: int = variable(
+        "GUARD_DEVICES_PORT",
+        _port,
+        8443,
+        "The devices' port on this machine, for `make up` and `make demo`.",
+    )
+    devices_host: str = variable(
+        "GUARD_DEVICES_HOST",
+        str,
+        "0.0.0.0",  # noqa: S104 - devices come from outside
+        "The address on which `make up` and `make demo` listen for devices.",
     )
     allowed_hosts: tuple[str, ...] = variable(
         "GUARD_ALLOWED_HOSTS",

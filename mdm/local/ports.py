@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
+from mdm.env import BadEnvironment, Env
 from mdm.local.errors import LocalError, PortInUse
 
 
@@ -17,18 +18,18 @@ from mdm.local.errors import LocalError, PortInUse
 class Ports:
     """One port for people (plain HTTP, this machine only), one for devices (TLS, every address)."""
 
-    people: int = 8000
-    devices: int = 8443
-    devices_host: str = "0.0.0.0"  # noqa: S104 - devices come from outside
+    people: int
+    devices: int
+    devices_host: str = "127.0.0.1"
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> Self:
-        """GUARD_PEOPLE_PORT, GUARD_DEVICES_PORT and GUARD_DEVICES_HOST. Raises LocalError."""
-        return cls(
-            _number(environ, "GUARD_PEOPLE_PORT", cls.people),
-            _number(environ, "GUARD_DEVICES_PORT", cls.devices),
-            environ.get("GUARD_DEVICES_HOST") or cls.devices_host,
-        )
+        """The ports that the environment names, or the usual ones. Raises LocalError."""
+        try:
+            env = Env.load(environ)
+        except BadEnvironment as error:
+            raise LocalError(str(error)) from None
+        return cls(env.people_port, env.devices_port, env.devices_host)
 
     @classmethod
     def free(cls) -> Self:
@@ -36,7 +37,7 @@ class Ports:
         with socket.socket() as one, socket.socket() as other:
             one.bind(("127.0.0.1", 0))
             other.bind(("127.0.0.1", 0))
-            return cls(one.getsockname()[1], other.getsockname()[1], "127.0.0.1")
+            return cls(one.getsockname()[1], other.getsockname()[1])
 
     def check(self) -> None:
         """Raises PortInUse or LocalError where we could not listen on one of them."""
@@ -62,13 +63,6 @@ def answers(port: int, *, tls: bool = False) -> bool:
     finally:
         connection.close()
     return True
-
-
-def _number(environ: Mapping[str, str], name: str, default: int) -> int:
-    given = environ.get(name, "").strip() or str(default)
-    if not given.isdecimal() or not 0 < int(given) < 65536:
-        raise LocalError(f"{name} must be a port number between 1 and 65535, not {given!r}.")
-    return int(given)
 
 
 def _check(host: str, port: int, name: str) -> None:

@@ -24,10 +24,10 @@ def test_free_ports_pass() -> None:
 
 
 def test_ports_come_from_the_environment() -> None:
-    assert Ports.from_environment({"GUARD_PEOPLE_PORT": "9000"}) == Ports(people=9000)
+    assert Ports.from_environment({"GUARD_PEOPLE_PORT": "9000"}) == Ports(9000, 8443, "0.0.0.0")
 
 
 @pytest.mark.parametrize("given", ["0", "65536", "-1", "http", "80.5"])
 def test_a_port_that_is_none_is_refused(given: str) -> None:
-    with pytest.raises(LocalError, match="GUARD_PEOPLE_PORT must be a port number"):
+    with pytest.raises(LocalError, match=r"GUARD_PEOPLE_PORT.*between 1 and 65535"):
         Ports.from_environment({"GUARD_PEOPLE_PORT": given})

@@ -149,6 +149,10 @@ def test_production_is_refused_in_one_line(settings: dict[str, str], tmp_path: P
     assert not (tmp_path / "var").exists()
 
 
+def test_a_setting_that_makes_no_sense_is_one_line(settings: dict[str, str]) -> None:
+    assert "GUARD_PEOPLE_PORT" in refused({**settings, "GUARD_PEOPLE_PORT": "http"})
+
+
 def test_a_full_disk_is_one_line(settings: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "var").mkdir()
     mount = f"mount -t tmpfs -o size=1M tmpfs {tmp_path / 'var'}"
