@@ -10,7 +10,7 @@ import secrets
 from datetime import timedelta
 
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from enrollment import links
@@ -166,14 +166,21 @@ def _count_use(challenge: Challenge) -> None:
         raise BadRequest(str(error)) from error
 
 
-@transaction.atomic
 def _forget_unused(link: EnrollmentLink) -> None:
-    unused = Challenge.objects.filter(link=link, used_at=None)
-    newest = unused.order_by("-id").values("id")[:MAX_OPEN]
-    stale = unused.filter(Q(expires_at__lte=timezone.now()) | ~Q(id__in=newest))
+    """Remove expired challenges, whosever they are, and the oldest of a link that has too many."""
+    unused = Challenge.objects.filter(used_at=None)
+    newest_first = unused.filter(link=link).order_by("-id").values("id")
+    _forget(unused.filter(expires_at__lte=timezone.now()))
+    _forget(unused.filter(id__in=newest_first[MAX_OPEN:]))
+
+
+@transaction.atomic
+def _forget(stale: QuerySet[Challenge]) -> None:
     # In one order and past what others hold, so that no two of these wait for each other.
     held = stale.order_by("id").select_for_update(skip_locked=True).values_list("id", flat=True)
-    Challenge.objects.filter(id__in=list(held[:_FORGET_AT_ONCE])).delete()
+    ids = list(held[:_FORGET_AT_ONCE])
+    if ids:
+        Challenge.objects.filter(id__in=ids).delete()
 
 
 def _hash(secret: str) -> bytes:

@@ -92,13 +92,27 @@ class Challenge(models.Model):
     )
     access_rights = models.IntegerField()
     created_at = models.DateTimeField(db_default=Now())
-    expires_at = models.DateTimeField(db_index=True)
+    expires_at = models.DateTimeField()
     used_at = models.DateTimeField(null=True)
     transaction_id = models.CharField(max_length=255, blank=True)
     key_sha256 = models.BinaryField(null=True)
     identity = models.OneToOneField(
         Identity, null=True, on_delete=models.CASCADE, related_name="challenge"
     )
+
+    class Meta:
+        indexes = [
+            models.Index(
+                fields=["link", "-id"],
+                name="challenge_unused_of_link",
+                condition=models.Q(used_at__isnull=True),
+            ),
+            models.Index(
+                fields=["expires_at"],
+                name="challenge_unused_expiry",
+                condition=models.Q(used_at__isnull=True),
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"Challenge {self.pk} ({self.way}, {self.purpose})"

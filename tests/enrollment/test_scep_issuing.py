@@ -210,6 +210,16 @@ def test_loading_a_link_without_end_keeps_the_table_small(
     assert newest.link == link
 
 
+def test_expired_challenges_go_when_the_next_one_is_made(
+    link: EnrollmentLink, admin: Actor
+) -> None:
+    challenges.for_link(link)
+    Challenge.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
+    other = links.create(admin, name="Other")
+    challenges.for_link(other)
+    assert Challenge.objects.get().link == other
+
+
 def test_a_spent_challenge_is_never_forgotten(
     make_client: MakeClient, link: EnrollmentLink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
