@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import django_filters
-from django.db.models import Count, Model, QuerySet
+from django.db.models import Model
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
 from rest_framework import mixins, status, viewsets
@@ -17,7 +17,7 @@ from rest_framework.exceptions import ErrorDetail, NotFound, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from commands import catalog, queue, receivers, selectors
+from commands import catalog, progress, queue, receivers, selectors
 from commands.models import Command, QueueEntry
 from commands.receivers import Found, Name, NameKind
 from commands.serializers import (
@@ -32,8 +32,10 @@ from commands.serializers import (
 from mdm.api.answers import answer_with
 from mdm.api.errors import Conflict
 from mdm.audit.actor import Actor
+from mdm.secrets import Unsealable
 
 answer_with(queue.QueueError, Conflict)
+answer_with(Unsealable, Conflict)
 
 
 class CommandFilter(django_filters.FilterSet):  # type: ignore[misc]
@@ -68,7 +70,7 @@ class CommandViewSet(
         commands = args[0] if args else []
         kwargs["context"] = {
             **self.get_serializer_context(),
-            "states": _states([commands] if isinstance(commands, Model) else commands),
+            "states": progress.states([commands] if isinstance(commands, Model) else commands),
         }
         return CommandSerializer(*args, **kwargs)
 
@@ -123,11 +125,7 @@ class EntryViewSet(
 ):
     """Commands for one enrollment each: where each stands, and what was said."""
 
-    queryset = QueueEntry.objects.select_related("command", "enrollment__device").only(
-        *(field.name for field in QueueEntry._meta.fields if field.name != "sealed_payload"),
-        "command__request_type",
-        "enrollment__device__serial_number",
-    )
+    queryset = selectors.entries()
     serializer_class = EntrySerializer
     filterset_class = EntryFilter
     lookup_value_converter = "int"
@@ -215,19 +213,6 @@ def _complaints(refused: list[dict[str, str]]) -> dict[str, list[ErrorDetail]]:
         told = ErrorDetail(f"{one['name']}: {one['reason']}", code="refused")
         by_field[RECEIVER_FIELDS[NameKind(one["kind"])]].append(told)
     return by_field
-
-
-def _states(commands: Iterable[Command]) -> dict[int, dict[str, int]]:
-    """How many entries of each command are in each state, by the command's id."""
-    counts: dict[int, dict[str, int]] = defaultdict(dict)
-    rows: QuerySet[QueueEntry, tuple[int, str, int]] = (
-        QueueEntry.objects.filter(command__in=[command.pk for command in commands])
-        .values_list("command_id", "state")
-        .annotate(count=Count("id"))
-    )
-    for command, state, count in rows:
-        counts[command][state] = count
-    return counts
 
 
 def _raw(plist: str | None) -> Response:

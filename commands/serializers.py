@@ -12,6 +12,7 @@ from commands.models import Command, QueueEntry
 from commands.receivers import NameKind
 
 MAX_NAMES = 100_000
+NAME_KINDS = [(kind.value, kind.value) for kind in NameKind]
 
 
 class CommandSerializer(serializers.ModelSerializer[Command]):
@@ -147,7 +148,7 @@ RECEIVER_FIELDS = {
 class RefusedSerializer(serializers.Serializer[Any]):
     """A receiver that does not get the command, as the client called it, and why."""
 
-    kind = serializers.ChoiceField(choices=[(kind.value, kind.value) for kind in NameKind])
+    kind = serializers.ChoiceField(choices=NAME_KINDS)
     name = serializers.CharField()
     reason = serializers.CharField()
 
@@ -168,9 +169,9 @@ class ParameterSerializer(serializers.Serializer[Any]):
 
     key = serializers.CharField()
     type = serializers.CharField()
-    label = serializers.CharField()
+    label = serializers.CharField()  # type: ignore[assignment]
     help = serializers.CharField()
-    required = serializers.BooleanField()
+    required = serializers.BooleanField()  # type: ignore[assignment]
     default = serializers.JSONField(allow_null=True)
     secret = serializers.BooleanField()
     choices = serializers.ListField(child=serializers.CharField())

@@ -24,7 +24,7 @@ class CursorPagination(pagination.CursorPagination):
         The base class hands a position on to the database unseen.
         """
         cursor = super().decode_cursor(request)
-        if cursor is None or cursor.position is None or self.is_place(cursor.position):
+        if cursor is None or cursor.position is None or self.is_place(str(cursor.position)):
             return cursor
         raise NotFound(self.invalid_cursor_message)
 

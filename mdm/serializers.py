@@ -6,13 +6,18 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.utils import timezone
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from mdm import standing
 from mdm.accounts import tokens
 from mdm.accounts.models import ApiToken
 from mdm.models import Device, Enrollment, EnrollmentPeriod, InventorySection, Quarantine
 
 
+@extend_schema_field(OpenApiTypes.STR)
 class HexField(serializers.Field[bytes, str, str, Any]):
     """Bytes as lower-case hexadecimal."""
 
@@ -29,10 +34,19 @@ class CurrentEnrollmentSerializer(serializers.ModelSerializer[Enrollment]):
         read_only_fields = fields
 
 
+class StandingSerializer(serializers.Serializer[Any]):
+    """How a device stands with this server, in the words of the dashboard."""
+
+    word = serializers.CharField()
+    why = serializers.CharField()
+    since = serializers.DateTimeField(allow_null=True)
+
+
 class DeviceSerializer(serializers.ModelSerializer[Device]):
     """A machine."""
 
     enrollment = CurrentEnrollmentSerializer(read_only=True, allow_null=True)
+    standing = serializers.SerializerMethodField()
 
     class Meta:
         model = Device
@@ -51,11 +65,16 @@ class DeviceSerializer(serializers.ModelSerializer[Device]):
             "meid",
             "supervised",
             "shared_ipad",
+            "standing",
             "enrollment",
             "created_at",
             "retired_at",
         ]
         read_only_fields = fields
+
+    @extend_schema_field(StandingSerializer)
+    def get_standing(self, device: Device) -> dict[str, Any]:
+        return StandingSerializer(standing.of(device, timezone.now())).data
 
 
 class EnrollmentSerializer(serializers.ModelSerializer[Enrollment]):

@@ -261,6 +261,8 @@ REST_FRAMEWORK = {
     "EXCEPTION_HANDLER": "drf_standardized_errors.handler.exception_handler",
     "PAGE_SIZE": 100,
 }
+# 100,000 receivers by UDID fit twice.
+DATA_UPLOAD_MAX_MEMORY_SIZE = 8 * 1024 * 1024
 DRF_STANDARDIZED_ERRORS = {
     "EXCEPTION_HANDLER_CLASS": "mdm.api.answers.ExceptionHandler",
     "ALLOWED_ERROR_STATUS_CODES": ["400", "401", "403", "404", "409"],
@@ -275,6 +277,15 @@ SPECTACULAR_SETTINGS = {
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_PERMISSIONS": ["mdm.api.authentication.InScope"],
     "COMPONENT_SPLIT_REQUEST": True,
+    "ENUM_NAME_OVERRIDES": {
+        "EnrollmentState": "mdm.models.Enrollment.State",
+        "EnrollmentKind": "mdm.models.Enrollment.Kind",
+        "EntryState": "commands.models.QueueEntry.State",
+        "QuarantineState": "mdm.models.Quarantine.State",
+        "NameKind": "commands.serializers.NAME_KINDS",
+        "ValidationErrorType": "drf_standardized_errors.openapi_serializers.ValidationErrorEnum",
+        "ClientErrorType": "drf_standardized_errors.openapi_serializers.ClientErrorEnum",
+    },
     "POSTPROCESSING_HOOKS": ["drf_standardized_errors.openapi_hooks.postprocess_schema_enums"],
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",

@@ -33,7 +33,7 @@ def create(
     if actor.kind == Kind.TOKEN:
         raise NotAllowed("A token cannot make tokens: sign in to the dashboard to make one.")
     with transaction.atomic():
-        token, text = ApiToken.objects.create(
+        token, text = ApiToken.objects.create(  # type: ignore[no-untyped-call]
             user=user, name=name, scopes=sorted(scopes), expiry=expires_in
         )
         record(

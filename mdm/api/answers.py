@@ -8,16 +8,19 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.core.exceptions import RequestDataTooBig
 from drf_standardized_errors import handler, openapi
 from drf_standardized_errors.openapi_serializers import ClientErrorEnum
 from rest_framework import exceptions, serializers
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
+from mdm.api.errors import TooLarge
 from mdm.audit.record import NotAllowed
 
 _answers: dict[type[Exception], type[exceptions.APIException]] = {
     NotAllowed: exceptions.PermissionDenied,
+    RequestDataTooBig: TooLarge,
 }
 
 
@@ -26,13 +29,13 @@ def answer_with(error: type[Exception], answer: type[exceptions.APIException]) -
     _answers[error] = answer
 
 
-class ExceptionHandler(handler.ExceptionHandler):  # type: ignore[misc]
+class ExceptionHandler(handler.ExceptionHandler):
     """Turns the domain's errors into the API's; anything unforeseen becomes a bare 500."""
 
     def convert_known_exceptions(self, exc: Exception) -> Exception:
         for error in type(exc).__mro__:
             if error in _answers:
-                return _answers[error](detail=str(exc))
+                return _answers[error](str(exc))
         converted: Exception = super().convert_known_exceptions(exc)
         return converted
 
@@ -61,10 +64,10 @@ class ErrorResponse409Serializer(serializers.Serializer[Any]):
     """A 409 as the schema shows it."""
 
     type = serializers.ChoiceField(choices=ClientErrorEnum.choices)
-    errors = ConflictErrorSerializer(many=True)
+    errors = ConflictErrorSerializer(many=True)  # type: ignore[assignment]
 
 
-class AutoSchema(openapi.AutoSchema):  # type: ignore[misc]
+class AutoSchema(openapi.AutoSchema):
     """The schema's view of these errors: only what changes something can meet a conflict."""
 
     def _should_add_error_response(self, responses: dict[str, Any], status_code: str) -> bool:

@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from rest_framework.views import APIView
 
 
-class TokenAuthentication(auth.TokenAuthentication):  # type: ignore[misc]
+class TokenAuthentication(auth.TokenAuthentication):
     """`Authorization: Bearer guard_...`"""
 
     def authenticate_credentials(self, token: bytes) -> tuple[User, ApiToken]:
         """Its owner and the token. Raises AuthenticationFailed."""
         try:
-            user, found = super().authenticate_credentials(token)
+            user, found = super().authenticate_credentials(token)  # type: ignore[no-untyped-call]
         except UnicodeDecodeError:
             raise AuthenticationFailed("Invalid token.") from None
         tokens.used(found)
@@ -52,7 +52,7 @@ class InScope(BasePermission):
         return needed in request.auth.scopes
 
 
-class TokenScheme(OpenApiAuthenticationExtension):  # type: ignore[misc]
+class TokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
     """The token as the schema describes it."""
 
     target_class = "mdm.api.authentication.TokenAuthentication"

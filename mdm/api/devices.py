@@ -6,16 +6,21 @@ from typing import Any
 
 import django_filters
 from django.db.models import QuerySet
+from django.utils import timezone
 from drf_spectacular.utils import extend_schema
 from rest_framework import mixins, status, viewsets
 from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from mdm import devices, search
+from mdm import devices, search, standing
+from mdm.api.answers import answer_with
+from mdm.api.errors import Conflict
 from mdm.audit.actor import Actor
 from mdm.models import Device, Enrollment
 from mdm.serializers import DeviceSerializer
+
+answer_with(devices.StillEnrolled, Conflict)
 
 
 class DeviceFilter(django_filters.FilterSet):  # type: ignore[misc]
@@ -31,8 +36,12 @@ class DeviceFilter(django_filters.FilterSet):  # type: ignore[misc]
     os_version = django_filters.CharFilter(max_length=64)
     supervised = django_filters.BooleanFilter()
     retired = django_filters.BooleanFilter(
-        field_name="retired_at", lookup_expr="isnull", exclude=True
+        field_name="retired_at",
+        lookup_expr="isnull",
+        exclude=True,
+        label="Retired devices alone, or none of them, which is the default.",
     )
+    standing = django_filters.ChoiceFilter(choices=standing.CHOICES, method="filter_standing")
     state = django_filters.MultipleChoiceFilter(
         field_name="enrollment__state", choices=Enrollment.State.choices
     )
@@ -50,6 +59,11 @@ class DeviceFilter(django_filters.FilterSet):  # type: ignore[misc]
     def filter_search(self, queryset: QuerySet[Device], name: str, value: str) -> QuerySet[Device]:
         return search.devices(queryset, value)
 
+    def filter_standing(
+        self, queryset: QuerySet[Device], name: str, value: str
+    ) -> QuerySet[Device]:
+        return queryset.filter(standing.condition(value, timezone.now()))
+
 
 class DeviceViewSet(
     mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[Device]
@@ -60,6 +74,11 @@ class DeviceViewSet(
     serializer_class = DeviceSerializer
     filterset_class = DeviceFilter
     lookup_value_converter = "int"
+
+    def get_queryset(self) -> QuerySet[Device]:
+        queryset = super().get_queryset()
+        asked = {"retired", "standing"} & set(self.request.query_params)
+        return queryset.filter(retired_at=None) if self.action == "list" and not asked else queryset
 
     @extend_schema(request=None, responses=DeviceSerializer)
     @action(detail=True, methods=["post"])

@@ -21,4 +21,8 @@ class TooLarge(exceptions.APIException):
 
     status_code = status.HTTP_413_REQUEST_ENTITY_TOO_LARGE
     default_code = "too_large"
-    default_detail = "The body is too large."
+    default_detail = "The body is larger than this server reads."
+
+    def __init__(self, detail: object = None) -> None:
+        # What Django has to say of it names a setting, which is nobody's business outside.
+        super().__init__()

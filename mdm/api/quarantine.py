@@ -12,9 +12,13 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from mdm import quarantine
+from mdm.api.answers import answer_with
+from mdm.api.errors import Conflict
 from mdm.audit.actor import Actor
 from mdm.models import Quarantine
 from mdm.serializers import QuarantineSerializer
+
+answer_with(quarantine.AlreadyDecided, Conflict)
 
 
 class QuarantineFilter(django_filters.FilterSet):  # type: ignore[misc]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 from django.db.models import QuerySet
 from drf_spectacular.utils import extend_schema
@@ -12,7 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from mdm.accounts import tokens
-from mdm.accounts.models import ApiToken
+from mdm.accounts.models import ApiToken, User
 from mdm.audit.actor import Actor
 from mdm.pagination import NewestFirst
 from mdm.serializers import NewTokenSerializer, ShownTokenSerializer, TokenSerializer
@@ -39,7 +39,7 @@ class TokenViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[ApiToken]):
         wanted.is_valid(raise_exception=True)
         token, text = tokens.create(
             Actor.of(request),
-            request.user,
+            cast(User, request.user),
             name=wanted.validated_data["name"],
             scopes=[tokens.Scope(scope) for scope in wanted.validated_data["scopes"]],
             expires_in=timedelta(days=wanted.validated_data["expires_in_days"]),

@@ -1,0 +1,71 @@
+"""How far commands have come: counts by state, and what devices said of their errors."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+
+from django.db import connection
+from django.db.models import Count
+
+from commands.models import Command, QueueEntry, Reply
+
+
+def states(commands: Iterable[Command]) -> dict[int, dict[str, int]]:
+    """How many entries of each command are in each state, by the command's id."""
+    counts: dict[int, dict[str, int]] = defaultdict(dict)
+    rows = (
+        QueueEntry.objects.filter(command__in=[command.pk for command in commands])
+        .values_list("command_id", "state")
+        .annotate(count=Count("id"))
+    )
+    for command, state, count in rows:
+        counts[command][state] = count
+    return counts
+
+
+def errors(entries: Iterable[QueueEntry]) -> dict[tuple[int, uuid.UUID], str]:
+    """The first error that devices gave, in words, by enrollment id and CommandUUID."""
+    pairs = {(entry.enrollment_id, entry.command_uuid) for entry in entries}
+    replies = Reply.objects.filter(
+        enrollment__in={enrollment for enrollment, _ in pairs},
+        command_uuid__in={command_uuid for _, command_uuid in pairs},
+        error_chain__isnull=False,
+    )
+    return {
+        (reply.enrollment_id, reply.command_uuid): _in_words(reply.error_chain)
+        for reply in replies.only("enrollment_id", "command_uuid", "error_chain")
+        if (reply.enrollment_id, reply.command_uuid) in pairs
+    }
+
+
+def reasons(command: Command) -> list[tuple[str, int]]:
+    """Why devices refused a command, in words, with how often; the most frequent twenty."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT r.error_chain -> 0, count(*)
+            FROM commands_queueentry q
+            LEFT JOIN commands_reply r USING (enrollment_id, command_uuid)
+            WHERE q.command_id = %s AND q.state IN ('Error', 'CommandFormatError')
+            GROUP BY 1 ORDER BY 2 DESC LIMIT 20
+            """,
+            [command.pk],
+        )
+        rows = cursor.fetchall()
+    counts: Counter[str] = Counter()
+    for first, count in rows:
+        link = json.loads(first) if isinstance(first, str) else first
+        counts[_in_words([link]) or "The device gave no reason."] += count
+    return counts.most_common()
+
+
+def _in_words(chain: object) -> str:
+    """Apple's English description of the outermost error, or where it comes from."""
+    first = chain[0] if isinstance(chain, list) and chain else None
+    if not isinstance(first, dict):
+        return ""
+    words = first.get("us_english_description") or first.get("localized_description")
+    return str(words or f"{first.get('domain')} {first.get('code')}")[:200]

@@ -1,0 +1,59 @@
+"""Reads of the queue that more than one edge needs. How far a command has come is in `progress.py`,
+what is known of receivers in `facts.py`.
+"""
+
+from __future__ import annotations
+
+from django.db.models import QuerySet
+
+from commands import catalog
+from commands.models import QueueEntry, Reply
+from commands.queue import COMMAND
+from mdm.audit.actor import Actor
+from mdm.audit.record import allow
+from mdm.secrets import unseal
+
+
+def entries() -> QuerySet[QueueEntry]:
+    """Entries with what a list shows of them: command, enrollment and device, no bytes."""
+    return QueueEntry.objects.select_related("command", "enrollment__device").defer(
+        "sealed_payload", "enrollment__sealed_push_token", "enrollment__push_magic"
+    )
+
+
+def history(enrollment_id: int) -> QuerySet[QueueEntry]:
+    """The commands of an enrollment, the newest first."""
+    return entries().filter(enrollment=enrollment_id).order_by("-id")
+
+
+def raw_request(actor: Actor, entry: QueueEntry) -> str | None:
+    """The command as the device gets it, XML with its secrets masked; None where no bytes are
+    kept. Raises NotAllowed and Unsealable.
+    """
+    allow(actor, "command.read")
+    sealed = entry.sealed_payload or (entry.payload.sealed if entry.payload else None)
+    return None if sealed is None else _masked(entry, unseal(COMMAND, sealed))
+
+
+def raw_reply(actor: Actor, entry: QueueEntry) -> str | None:
+    """The device's answer as it came, XML with its secrets masked; None before it has answered.
+    Raises NotAllowed and Unsealable.
+    """
+    allow(actor, "command.read")
+    reply = reply_to(entry)
+    return None if reply is None else _masked(entry, unseal(_REPLY, reply.sealed_body))
+
+
+def reply_to(entry: QueueEntry) -> Reply | None:
+    """The device's final answer to this entry."""
+    return Reply.objects.filter(
+        enrollment=entry.enrollment_id, command_uuid=entry.command_uuid
+    ).first()
+
+
+def _masked(entry: QueueEntry, message: bytes) -> str:
+    return catalog.find(entry.command.request_type).masked(message).decode()
+
+
+# The purpose under which connect seals replies.
+_REPLY = "reply"
