@@ -53,7 +53,7 @@ class Fleet:
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._read_about()
         for path in sorted(self._folder.glob("device-*.json")):
-            _, kind, number = path.stem.split("-")
+            _, number, kind = path.stem.split("-")
             device = self._make(Model(kind), int(number))
             if device.memory.state == "enrolled":
                 device.start()
@@ -125,7 +125,7 @@ class Fleet:
 
     def _make(self, kind: Model, number: int) -> Device:
         machine = hardware(kind, number, self._seed)
-        path = self._folder / f"device-{kind}-{number:05}.json" if self._folder else None
+        path = self._folder / f"device-{number:05}-{kind}.json" if self._folder else None
         device = CLASSES[kind](machine, self._surroundings, MemoryFile(path))
         self._devices[machine.serial] = device
         return device

@@ -50,6 +50,7 @@ class Channel:
     wanted: asyncio.Event = field(default_factory=asyncio.Event)
     idle: asyncio.Event = field(default_factory=asyncio.Event)
     closed: bool = False
+    _talking: bool = False
     _task: asyncio.Task[None] | None = None
 
     def open(self) -> None:
@@ -64,7 +65,9 @@ class Channel:
         """Let go of the push connection and stop talking, at once."""
         self.closed = True
         self.device.surroundings.postbox.detach(self.memory.token)
-        if self._task is not None and self._task is not asyncio.current_task():
+        from_within = self._task is asyncio.current_task()
+        self.memory.deferred |= self.wanted.is_set() or (self._talking and not from_within)
+        if self._task is not None and not from_within:
             self._task.cancel()
 
     def push(self, magic: str) -> None:
@@ -80,12 +83,14 @@ class Channel:
             await self.wanted.wait()
             self.wanted.clear()
             self.idle.clear()
+            self._talking = True
             try:
                 await self._converse()
             except LabError as error:
                 self.device.problem = str(error)
             except Exception:
                 log.exception("%s stumbled in its conversation", self.device.hardware.serial)
+            self._talking = False
 
     async def _converse(self) -> None:
         report: bytes | None = self._unsent() or self._report("Idle")

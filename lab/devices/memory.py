@@ -44,7 +44,8 @@ class Management:
 
 @dataclass
 class ChannelMemory:
-    """`unsent` is a report that the server has not taken yet, in XML."""
+    """`unsent` is a report that the server has not taken yet, in XML. `deferred`: the device has
+    something to ask for, and will connect by itself as soon as it can."""
 
     token: str = ""
     push_magic: str = ""

@@ -10,6 +10,7 @@ import tempfile
 from collections import Counter, deque
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -59,10 +60,8 @@ class ScriptedServer:
     heard: asyncio.Condition = field(default_factory=asyncio.Condition)
 
     async def start(self) -> None:
-        self.authority: Authority = create_authority("Scripted CA", datetime.now(UTC))
-        self._server = await asyncio.start_server(
-            self._converse, "127.0.0.1", 0, ssl=_context(self.authority)
-        )
+        self.authority = _authority()
+        self._server = await asyncio.start_server(self._converse, "127.0.0.1", 0, ssl=_context())
         port = self._server.sockets[0].getsockname()[1]
         self.url = f"https://localhost:{port}"
 
@@ -175,10 +174,16 @@ class ScriptedServer:
         return plistlib.dumps({"CommandUUID": uuid, "Command": command})
 
 
-def _context(authority: Authority) -> ssl.SSLContext:
+@cache
+def _authority() -> Authority:
+    return create_authority("Scripted CA", datetime.now(UTC))
+
+
+@cache
+def _context() -> ssl.SSLContext:
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     certificate = issue_server_certificate(
-        authority, key.public_key(), ["localhost"], datetime.now(UTC)
+        _authority(), key.public_key(), ["localhost"], datetime.now(UTC)
     )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     with tempfile.TemporaryDirectory() as folder:
