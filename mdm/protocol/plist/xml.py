@@ -19,9 +19,14 @@ from mdm.protocol.plist.budget import INTEGER_MAX, INTEGER_MIN, Budget
 
 _ENCODINGS = {"iso-8859-1": "latin-1", "latin1": "latin-1", "windows-1252": "cp1252"}
 _DECLARED = re.compile(rb"<\?xml\s[^>]{0,100}?encoding\s*=\s*[\"']([A-Za-z0-9._-]{1,40})[\"']")
-_DOCTYPE = re.compile(
+_DOCTYPE_PATTERN = (
     rb"<!DOCTYPE\s{1,9}plist\s{0,9}"
     rb"(?:(?:PUBLIC\s{1,9}\"[^\"<>\[\]]{0,200}\"|SYSTEM)\s{1,9}\"[^\"<>\[\]]{0,200}\"\s{0,9})?>"
+)
+_DOCTYPE = re.compile(_DOCTYPE_PATTERN)
+# What Apple's own writer puts in front, which then need not be parsed every time.
+_USUAL_PROLOG = re.compile(
+    rb"<\?xml version=\"1\.0\" encoding=\"UTF-8\"\?>\s{0,9}" + _DOCTYPE_PATTERN
 )
 # Every '<' and '&' that an ordinary property list has no reason to contain.
 _ODD = re.compile(
@@ -29,6 +34,7 @@ _ODD = re.compile(
     rb"|&(?!(?:amp|lt|gt|quot|apos|#[0-9]{1,7}|#x[0-9A-Fa-f]{1,6});)"
 )
 _ODD_LIMIT = 512  # comments and CDATA sections may contain some; a bomb has thousands
+_SMALL = 8 * 1024  # nothing in a body this small can be costly to parse
 _INTEGER = re.compile(r"[+-]?[0-9]{1,20}|(0[xX][0-9A-Fa-f]{1,16})", re.ASCII)
 _REAL = re.compile(r"[+-]?(?:[0-9]{1,320}\.?[0-9]{0,320}|\.[0-9]{1,320})(?:[eE][+-]?[0-9]{1,4})?")
 _REAL_NAMES = {"nan", "inf", "+inf", "-inf", "infinity", "+infinity", "-infinity"}
@@ -41,8 +47,11 @@ _local = threading.local()
 
 def read_xml(data: bytes, budget: Budget) -> object:
     """The value in the XML property list, its containers all fresh; raises BadPlist."""
-    document = _as_utf8(data)
-    _check_prolog_and_size(document, budget)
+    usual = _USUAL_PROLOG.match(data)
+    document = data[usual.end() :] if usual else _as_utf8(data)
+    _check_doctype(document, most=0 if usual else 1)
+    if len(document) > _SMALL:
+        _check_size(document, budget)
     try:
         root = etree.fromstring(document, _parser())
     except (etree.LxmlError, ValueError) as error:
@@ -116,12 +125,15 @@ def _as_utf8(data: bytes) -> bytes:
     return document
 
 
-def _check_prolog_and_size(document: bytes, budget: Budget) -> None:
-    doctypes = document.count(b"<!DOCTYPE")
-    if doctypes:
-        start = document.find(b"<!DOCTYPE")
-        if doctypes > 1 or _DOCTYPE.match(document, start) is None:
-            raise BadPlist("doctype", "The property list has a document type of its own.")
+def _check_doctype(document: bytes, most: int) -> None:
+    found = document.count(b"<!DOCTYPE")
+    if found == 0:
+        return
+    if found > most or _DOCTYPE.match(document, document.find(b"<!DOCTYPE")) is None:
+        raise BadPlist("doctype", "The property list has a document type of its own.")
+
+
+def _check_size(document: bytes, budget: Budget) -> None:
     # Every element costs two '<' at most, every attribute an '=' (as does the end of base64).
     if document.count(b"<") > 2 * budget.nodes + 64 or document.count(b"=") > budget.nodes // 8:
         raise BadPlist("too-many-values", "The property list holds too many values.")

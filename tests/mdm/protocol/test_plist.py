@@ -139,7 +139,13 @@ class TestEntities:
         assert refused(data) == "doctype"
 
     def test_an_entity_that_nobody_declared_is_refused(self) -> None:
-        assert refused(under_a_key(b"<string>&nbsp;</string>")) == "not-a-plist"
+        content = b"<plist><dict><key>a</key><string>&nbsp;</string></dict></plist>"
+        assert refused(PROLOG + content) == "not-xml"
+        assert refused(b'<!DOCTYPE plist SYSTEM "x">' + content) == "not-a-plist"
+
+    def test_a_second_document_type_behind_the_usual_one_is_refused(self) -> None:
+        for second in (b"<!DOCTYPE plist>", b'<!DOCTYPE plist [<!ENTITY x "y">]>'):
+            assert refused(PROLOG + second + b"<plist><dict/></plist>") == "doctype"
 
     def test_apples_document_type_passes(self) -> None:
         assert safe_plist_loads(PROLOG + b"<plist><dict/></plist>") == {}
@@ -186,7 +192,7 @@ class TestBudget:
 
     def test_thousands_of_foreign_elements_are_refused_before_they_are_parsed(self) -> None:
         for odd in (b"<x/>", b"<true x=''/>", b"&x;", b"<?x?>", b"<!---->"):
-            assert refused(under_a_key(b"<string>" + odd * 600)) == "not-a-plist"
+            assert refused(under_a_key(b"<string>" + odd * 3000)) == "not-a-plist"
 
     def test_an_alias_bomb_costs_no_more_than_its_budget(self) -> None:
         data = plists.alias_bomb()
