@@ -3,7 +3,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help demo up test lint bench clean install install-dev assets browser format
+.PHONY: help demo up test lint bench clean install install-dev assets format test-programs bench-programs
 
 PYTHON := $(shell for python in .venv/bin/python python3 python3.13 python3.12 python3.11; do \
 	if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; \
@@ -21,7 +21,7 @@ demo: install assets  ## the server, stand-ins for Apple and 25 simulated device
 up: install assets  ## the server alone, on this machine
 	@exec $(VENV)/python manage.py up
 
-test: install-dev assets browser  ## every test, with a real Postgres and a real Valkey
+test: install-dev assets test-programs  ## every test, with a real Postgres and a real Valkey
 	@$(VENV)/python -m pytest $(PYTEST_ARGS)
 
 lint: install-dev  ## formatting, lint, types, the floors, migrations, templates
@@ -36,7 +36,7 @@ format: install-dev  ## put the code into its format
 	@$(VENV)/ruff format .
 	@$(VENV)/ruff check --fix .
 
-bench: install-dev assets  ## measure; docs/performance.md has the results
+bench: install-dev assets bench-programs  ## measure; docs/performance.md has the results
 	@exec $(VENV)/python -m tests.bench
 
 clean: python  ## remove everything that was installed, built or stored, the data included
@@ -51,14 +51,23 @@ install-dev: python
 assets: install
 	@$(VENV)/python -m mdm.local.assets
 
-# The browser tests need Chromium. Where it cannot be installed they are skipped and say so.
-browser:
-	@if ! command -v chromium >/dev/null && ! command -v chromium-browser >/dev/null \
-		&& [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-		echo "· Installing Chromium for the browser tests"; \
-		{ apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium; } \
-			>/dev/null 2>&1 || echo "· Chromium cannot be installed; its tests will be skipped"; \
+# Debian's packages for programs that are missing, where they may be installed: program:package.
+# Without them, what needs them is skipped and says so.
+define programs
+	@missing=""; for pair in $(1); do \
+		command -v $${pair%%:*} >/dev/null || missing="$$missing $${pair#*:}"; done; \
+	if [ -n "$$missing" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		echo "· Installing$$missing"; \
+		{ apt-get update -qq && apt-get install -qq -y --no-install-recommends $$missing; } \
+			>/dev/null 2>&1 || echo "· Not to be had here:$$missing"; \
 	fi
+endef
+
+test-programs:
+	$(call programs,chromium:chromium pki:strongswan-pki pki:libstrongswan-extra-plugins)
+
+bench-programs:
+	$(call programs,wrk:wrk)
 
 .PHONY: python
 python:
