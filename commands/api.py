@@ -8,7 +8,6 @@ from datetime import timedelta
 from typing import Any
 
 import django_filters
-from django.db.models import Model
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
 from rest_framework import mixins, status, viewsets
@@ -67,11 +66,10 @@ class CommandViewSet(
     lookup_value_converter = "uuid"
 
     def get_serializer(self, *args: Any, **kwargs: Any) -> Any:
-        commands = args[0] if args else []
-        kwargs["context"] = {
-            **self.get_serializer_context(),
-            "states": progress.states([commands] if isinstance(commands, Model) else commands),
-        }
+        shown = args[0] if args else []
+        commands = [shown] if isinstance(shown, Command) else shown
+        context = self.get_serializer_context()
+        kwargs["context"] = {**context, "states": progress.states(commands)}
         return CommandSerializer(*args, **kwargs)
 
     @extend_schema(request=NewCommandSerializer, responses={201: SentSerializer})

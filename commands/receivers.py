@@ -21,6 +21,9 @@ class NameKind(StrEnum):
     UDID = "udid"
 
 
+NOT_ENROLLED = "This device has no enrollment."
+
+
 @dataclass(frozen=True, slots=True)
 class Name:
     """A receiver as someone called it."""
@@ -68,7 +71,7 @@ def _look_up(kind: NameKind, wanted: dict[int | str, Name], found: Found) -> Non
         for key, enrollment in _LOOK_UP[kind](batch):
             name = wanted.pop(key)
             if enrollment is None:
-                found.unfound.append(Unfound(name, "This device has no enrollment."))
+                found.unfound.append(Unfound(name, NOT_ENROLLED))
             else:
                 found.enrollments.setdefault(enrollment, name)
     found.unfound += [Unfound(name, _NOBODY[kind]) for name in wanted.values()]

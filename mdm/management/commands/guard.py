@@ -28,7 +28,7 @@ from rest_framework.utils.encoders import JSONEncoder
 from commands import catalog, progress, queue, receivers, selectors
 from commands.models import Command as MDMCommand
 from commands.models import QueueEntry
-from commands.receivers import Found, NameKind
+from commands.receivers import Found, NameKind, Unfound
 from commands.serializers import CommandSerializer, EntrySerializer
 from enrollment import links
 from enrollment.errors import EnrollmentError
@@ -276,7 +276,11 @@ def _find(names: list[str]) -> Found:
     by_udid = receivers.find({NameKind.UDID: others})
     known = {name.text for name in by_udid.enrollments.values()}
     found.enrollments.update(by_udid.enrollments)
-    found.unfound = [one for one in found.unfound if one.name.text not in known]
+    found.unfound = [
+        one if one.reason == receivers.NOT_ENROLLED else Unfound(one.name, _NOBODY)
+        for one in found.unfound
+        if one.name.text not in known
+    ]
     return found
 
 
@@ -338,4 +342,5 @@ def _device(name: str) -> Device:
     return device
 
 
+_NOBODY = "No device has this serial number or UDID."
 _LOOK_EVERY = 0.2
