@@ -40,26 +40,6 @@ def masked_parameters(
     return {key: jsonable(_sized(_masked(key, value, also))) for key, value in params.items()}
 
 
-def _sized(value: object) -> object:
-    if isinstance(value, bytes):
-        return f"({len(value):,} bytes)"
-    if isinstance(value, Mapping):
-        return {key: _sized(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_sized(item) for item in value]
-    return value
-
-
-# The same few hundred keys come again in every reply; a hostile one is cut before it is kept.
-_LONGEST_ENDING = 64
-
-
-@lru_cache(maxsize=4096)
-def _sounds_secret(key: str) -> bool:
-    folded = key.casefold()
-    return folded in _SECRET_KEYS or folded.endswith(_SECRET_ENDINGS)
-
-
 def _masked(key: str, value: object, also: frozenset[str]) -> object:
     # A yes or no tells nobody the secret, and "is there a passcode" is what people look for.
     if is_secret(key, also) and not isinstance(value, bool):
@@ -72,17 +52,33 @@ def _shown(value: object, also: frozenset[str]) -> object:
         return {_text(str(name)): _masked(str(name), item, also) for name, item in value.items()}
     if isinstance(value, list | tuple):
         return [_shown(item, also) for item in value]
-    if isinstance(value, bool | float | bytes | datetime):
-        return value
-    if isinstance(value, int) and -(2**63) <= value < 2**64:
+    if isinstance(value, bool | int | float | bytes | datetime):
         return value
     return _text(str(value))
 
 
 def _text(text: str) -> str:
-    return text.translate(_UNPRINTABLE).encode("utf-8", "replace").decode("utf-8")
+    return text.translate(_UNPRINTABLE)
 
 
+def _sized(value: object) -> object:
+    if isinstance(value, bytes):
+        return f"({len(value):,} bytes)"
+    if isinstance(value, Mapping):
+        return {key: _sized(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_sized(item) for item in value]
+    return value
+
+
+@lru_cache(maxsize=4096)
+def _sounds_secret(key: str) -> bool:
+    folded = key.casefold()
+    return folded in _SECRET_KEYS or folded.endswith(_SECRET_ENDINGS)
+
+
+# The same few hundred keys come again in every reply; a hostile one is cut before it is kept.
+_LONGEST_ENDING = 64
 _UNPRINTABLE = {
     code: "\ufffd" for code in [*range(0x20), 0xFFFE, 0xFFFF] if code not in (9, 10, 13)
 }

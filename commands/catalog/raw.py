@@ -14,7 +14,7 @@ from commands.catalog.errors import InvalidParameters
 from commands.catalog.parameters import Parameter, ParameterType
 from commands.catalog.types import NO_EXTRAS, UNKNOWN, Change, Extras, Facts
 from mdm.protocol.errors import ProtocolError
-from mdm.protocol.plist import Budget, plist_dumps, safe_plist_loads
+from mdm.protocol.plist import Budget, safe_plist_loads
 
 _BUDGET = Budget(size=1024 * 1024, depth=16, nodes=20_000, expanded=2 * 1024 * 1024)
 _REQUEST_TYPE = re.compile("[A-Za-z][A-Za-z0-9]{0,59}")
@@ -79,10 +79,9 @@ class PastedCommand(CommandType):
         facts: Facts = UNKNOWN,
         extras: Extras = NO_EXTRAS,
     ) -> dict[str, object]:
-        command = {**params, "RequestType": self.request_type}
         if self.needs_unlock_token and "UnlockToken" not in params and self._known is not None:
-            return {**command, **self._known.build({}, facts, extras)}
-        return command
+            return {**params, **self._known.build({}, facts, extras)}
+        return dict(params)
 
     def _changes(
         self, content: Mapping[str, object], command: Mapping[str, object]
@@ -97,7 +96,6 @@ def _pasted_dictionary(text: str) -> dict[str, object]:
         # Whoever copies a whole message from elsewhere means the command inside it.
         if "RequestType" not in command and isinstance(inner, dict):
             command = inner
-        plist_dumps(command)
     except ProtocolError as error:
         raise InvalidParameters({"Plist": str(error)}) from None
     request_type = command.get("RequestType")

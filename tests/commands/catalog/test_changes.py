@@ -216,6 +216,11 @@ class TestLists:
         wide = {f"key{number}": number for number in range(5000)}
         (section,) = changes("ProfileList", ProfileList=[{"Deep": deep, "Wide": wide}])
         assert "bottom" not in json.dumps(section.data)
+        nested: object = "bottom"
+        for _ in range(60):
+            nested = {"Deeper": nested}
+        (section,) = changes("ProfileList", ProfileList=[{"Deep": nested, "Wide": wide}])
+        assert "bottom" not in json.dumps(section.data)
         assert len(section.data[0]["Wide"]) == 1000
 
     def test_a_long_text_is_cut(self) -> None:

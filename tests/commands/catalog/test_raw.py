@@ -19,6 +19,10 @@ from commands.catalog import (
     Platform,
 )
 
+SETTINGS = (
+    "<plist version='1.0'><dict><key>RequestType</key><string>Settings</string>"
+    "<key>Settings</key>{}</dict></plist>"
+)
 MAC = Facts(platform=Platform.MACOS, os_version="14.5", kind="device", channel="device")
 KNOWN = [command.request_type for command in catalog.all_types() if command.request_type != "Raw"]
 RULES = ("destructive", "priority", "sealed", "needs_unlock_token", "secret_keys", "support")
@@ -142,14 +146,19 @@ def test_a_dictionary_without_a_usable_request_type_is_refused(
     assert error_of(plistlib.dumps(dictionary).decode()).startswith("The dictionary needs")
 
 
+def test_a_modest_plist_is_taken() -> None:
+    text = SETTINGS.format("<array>" * 10 + "</array>" * 10)
+    assert catalog.prepare("Raw", {"Plist": text})[0].request_type == "Settings"
+
+
 @pytest.mark.parametrize(
     "text",
     [
         "hello",
         "<plist version='1.0'><array/></plist>",
         "<!DOCTYPE plist [<!ENTITY a 'aaaa'>]><plist><dict><key>&a;</key><true/></dict></plist>",
-        "<plist version='1.0'>" + "<dict><key>a</key>" * 400 + "</plist>",
-        "<plist version='1.0'><dict>" + "<key>a</key><true/>" * 20_001 + "</dict></plist>",
+        SETTINGS.format("<array>" * 20 + "</array>" * 20),
+        SETTINGS.format("<array>" + "<true/>" * 20_000 + "</array>"),
         " " * (1024 * 1024 + 1),
         7,
     ],

@@ -117,6 +117,19 @@ def test_a_known_fact_refuses_with_its_reason(
     assert catalog.get(request_type).refusal(facts) == sentence
 
 
+@pytest.mark.parametrize(
+    ("request_type", "facts"),
+    [
+        # A Mac would take it, whatever an iPhone says.
+        ("RestartDevice", Facts(supervised=False)),
+        # The user of an iPad exists only on a Shared iPad.
+        ("ProfileList", Facts(platform=Platform.IPADOS, channel="user")),
+    ],
+)
+def test_one_possibility_left_open_is_enough(request_type: str, facts: Facts) -> None:
+    assert catalog.get(request_type).refusal(facts) is None
+
+
 def test_an_ipad_is_judged_by_the_facts_of_ios() -> None:
     assert catalog.get("RestartDevice").refusal(SHARED_IPAD) is None
 
