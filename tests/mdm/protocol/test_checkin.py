@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mdm.protocol import checkin
@@ -274,7 +274,7 @@ _FIELDS = [
 _KINDS = sorted(checkin._READERS)
 
 
-@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@settings(max_examples=300)
 @given(st.sampled_from(_KINDS), st.dictionaries(st.sampled_from(_FIELDS), _VALUES, max_size=10))
 def test_any_field_of_any_type_is_read_or_refused_cleanly(
     kind: str, fields: dict[str, object]
@@ -288,7 +288,7 @@ def test_any_field_of_any_type_is_read_or_refused_cleanly(
     assert type(message).__name__ == kind
 
 
-@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@settings(max_examples=300)
 @given(
     plists.damaged(
         [

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mdm.protocol.connect import (
@@ -150,7 +150,7 @@ def test_the_body_tells_them_apart_where_the_content_type_does_not(content_type,
 _FIELDS = ["UDID", "Status", "CommandUUID", "ErrorChain", "RequestType", "UserID", "QueryResponses"]
 
 
-@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@settings(max_examples=300)
 @given(st.dictionaries(st.sampled_from(_FIELDS), plists.values, max_size=7))
 def test_any_field_of_any_type_is_read_or_refused_cleanly(fields: dict[str, object]) -> None:
     try:
@@ -160,7 +160,7 @@ def test_any_field_of_any_type_is_read_or_refused_cleanly(fields: dict[str, obje
     assert report.content == plistlib.loads(plistlib.dumps(REPLY | fields))
 
 
-@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@settings(max_examples=300)
 @given(
     plists.damaged([plistlib.dumps(REPLY), plistlib.dumps(REPLY, fmt=plistlib.FMT_BINARY)])
     | st.binary(max_size=200)

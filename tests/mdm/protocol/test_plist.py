@@ -14,7 +14,7 @@ import plistlib
 import struct
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mdm.protocol.errors import BadPlist
@@ -360,7 +360,7 @@ class TestFuzz:
         for front in (b"", b"bplist00", DOCUMENT):
             self.read(front + data)
 
-    @settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @settings(max_examples=500)
     @given(plists.damaged(_SEEDS))
     def test_damaged_property_lists_are_read_or_refused_cleanly(self, data: bytes) -> None:
         self.read(data)

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     pkcs7,
 )
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mdm.protocol.certificate import CERTIFICATE_LENGTH
@@ -306,7 +306,7 @@ def mutated_signatures(draw: st.DrawFn) -> bytes:
     return bytes(encoded)
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=400)
 @given(mutated_signatures())
 def test_what_is_accepted_asn1crypto_accepts_too(encoded: bytes) -> None:
     try:
