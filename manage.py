@@ -9,7 +9,7 @@ def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mdm.settings")
     from mdm.local import environment
 
-    environment.adopt(os.environ)
+    environment.adopt(os.environ, sys.argv[1] if sys.argv[1:] else "")
     if sys.argv[1:2] in (["demo"], ["lab"]):
         # These two commands belong to an app that nothing else needs.
         os.environ.setdefault("GUARD_EXTRA_APPS", "lab")
@@ -21,6 +21,8 @@ def main() -> None:
         execute_from_command_line(sys.argv)
     except BadEnvironment as error:
         sys.exit(str(error))
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
 if __name__ == "__main__":

@@ -13,16 +13,34 @@ from mdm.local.errors import Refused
 from mdm.local.state import claim, plain_errors, write_whole
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-_FILE = "secrets.env"
+_SECRETS = "secrets.env"
+_RUNNING = "running.env"
+_SETTINGS = ("GUARD_", "DATABASE_URL", "REDIS_URL")
 
 
-def adopt(environ: MutableMapping[str, str]) -> None:
-    """Give `environ` the secrets of the server on this machine, where it has one and `environ`
-    does not say otherwise: then every command of manage.py works beside a running `make up`.
+def adopt(environ: MutableMapping[str, str], command: str) -> None:
+    """Give `environ` what the server of this machine runs with, where `environ` does not say
+    otherwise: then a command of manage.py beside `make up` or `make demo` meets the same database,
+    keys, addresses and stand-ins. The two commands that start a server adopt nothing.
     """
+    if command in {"up", "demo"}:
+        return
     if environ.get("GUARD_ENV", "development") in {"development", "demo"}:
-        for name, value in _read(state_dir(environ)).items():
+        folder = state_dir(environ)
+        for name, value in {**_read(folder / _SECRETS), **_read(folder / _RUNNING)}.items():
             environ.setdefault(name, value)
+
+
+def announce(path: Path, environ: Mapping[str, str]) -> None:
+    """Write down what the server of the state folder `path` runs with, for `adopt`."""
+    settings = {name: value for name, value in environ.items() if name.startswith(_SETTINGS)}
+    with plain_errors(path):
+        write_whole(path / _RUNNING, _lines(settings), 0o600)
+
+
+def withdraw(path: Path) -> None:
+    """Undo `announce`, when the server stops."""
+    (path / _RUNNING).unlink(missing_ok=True)
 
 
 def state_dir(environ: Mapping[str, str]) -> Path:
@@ -46,24 +64,24 @@ def secrets_of(path: Path) -> dict[str, str]:
     They are never replaced: without these keys what is encrypted in the database is lost.
     """
     claim(path)
-    if not (path / _FILE).exists():
+    if not (path / _SECRETS).exists():
         made = {
             "GUARD_SECRET_KEY": secrets.token_urlsafe(48),
             "GUARD_ENCRYPTION_KEYS": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
         }
         with plain_errors(path):
-            write_whole(
-                path / _FILE, "".join(f"{name}={value}\n" for name, value in made.items()), 0o600
-            )
-    return _read(path)
+            write_whole(path / _SECRETS, _lines(made), 0o600)
+    return _read(path / _SECRETS)
 
 
-def _read(path: Path) -> dict[str, str]:
+def _lines(values: Mapping[str, str]) -> str:
+    return "".join(f"{name}={value}\n" for name, value in values.items())
+
+
+def _read(file: Path) -> dict[str, str]:
     try:
-        lines = (path / _FILE).read_text().splitlines()
-    except FileNotFoundError:
-        return {}
-    except PermissionError:
-        # Another user's server; the settings will say what is missing.
+        lines = file.read_text().splitlines()
+    except (FileNotFoundError, PermissionError):
+        # No server here, or another user's: the settings say what they miss.
         return {}
     return dict(line.split("=", 1) for line in lines if "=" in line)

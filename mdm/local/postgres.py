@@ -21,7 +21,7 @@ import psycopg
 from psycopg import sql
 
 from mdm.local import sockets
-from mdm.local.errors import DiskFull, MissingPart, PartFailed, StateError
+from mdm.local.errors import DiskFull, LocalError, MissingPart, PartFailed, StateError
 from mdm.local.processes import Child
 
 USER = "guard"
@@ -156,7 +156,7 @@ class Postgres:
         return found
 
 
-def _initdb_failed(stderr: str, state_dir: Path) -> Exception:
+def _initdb_failed(stderr: str, state_dir: Path) -> LocalError:
     if "No space left on device" in stderr:
         return DiskFull(f"The disk of {state_dir} is full.")
     lines = [line for line in stderr.splitlines() if line.strip()]

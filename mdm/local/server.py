@@ -71,6 +71,8 @@ class LocalServer:
         check_room(self.state_dir)
         self.ports.check()
         self._complete_environ()
+        environment.announce(self.state_dir, self.environ)
+        self._stack.callback(environment.withdraw, self.state_dir)
         self._supervisor = self._stack.enter_context(
             Supervisor(state.logs, lock=state.lock, env=self.environ, folder=ROOT)
         )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mdm.local.environment import adopt, secrets_of
+from mdm.local.environment import adopt, announce, secrets_of, withdraw
 from mdm.local.errors import DiskFull, StateError
 from mdm.local.state import LAYOUT, State, check_room, claim, plain_errors, write_whole
 
@@ -80,15 +80,35 @@ def test_secrets_are_made_once_and_for_their_owner_only(tmp_path: Path) -> None:
 def test_commands_adopt_the_secrets_of_the_server_but_not_over_given_ones(tmp_path: Path) -> None:
     made = secrets_of(tmp_path)
     environ = {"GUARD_STATE_DIR": str(tmp_path), "GUARD_SECRET_KEY": "given"}
-    adopt(environ)
+    adopt(environ, "guard")
     assert environ["GUARD_SECRET_KEY"] == "given"
     assert environ["GUARD_ENCRYPTION_KEYS"] == made["GUARD_ENCRYPTION_KEYS"]
+
+
+def test_commands_meet_the_server_that_runs_until_it_stops(tmp_path: Path) -> None:
+    announce(tmp_path, {"GUARD_ENV": "demo", "REDIS_URL": "redis://here", "HOME": "/root"})
+    beside = {"GUARD_STATE_DIR": str(tmp_path)}
+    adopt(beside, "guard")
+    withdraw(tmp_path)
+    after = {"GUARD_STATE_DIR": str(tmp_path)}
+    adopt(after, "guard")
+    assert beside == {**after, "GUARD_ENV": "demo", "REDIS_URL": "redis://here"}
+
+
+@pytest.mark.parametrize("command", ["up", "demo"])
+def test_a_server_that_starts_takes_nothing_from_one_that_was_killed(
+    tmp_path: Path, command: str
+) -> None:
+    announce(tmp_path, {"REDIS_URL": "unix:///gone"})
+    environ = {"GUARD_STATE_DIR": str(tmp_path)}
+    adopt(environ, command)
+    assert environ == {"GUARD_STATE_DIR": str(tmp_path)}
 
 
 def test_production_never_adopts_secrets_of_a_state_folder(tmp_path: Path) -> None:
     secrets_of(tmp_path)
     environ = {"GUARD_STATE_DIR": str(tmp_path), "GUARD_ENV": "production"}
-    adopt(environ)
+    adopt(environ, "guard")
     assert "GUARD_ENCRYPTION_KEYS" not in environ
 
 
