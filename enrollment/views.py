@@ -15,6 +15,9 @@ from enrollment import links, profiles
 from enrollment.errors import Closed, EnrollmentError, NotReady, UnknownLink
 from enrollment.wire.profile import MIME_TYPE
 
+_ASK = "Ask the person who gave you the link for a new one."
+_LATER = "Try the same link again later; it stays good."
+
 View = Callable[[HttpRequest, str], HttpResponse]
 
 
@@ -26,11 +29,11 @@ def _explained(view: View) -> View:
         try:
             return view(request, token)
         except UnknownLink as error:
-            return _sorry(request, error, "This link does not exist", 404)
+            return _sorry(request, error, "This link does not exist", _ASK, 404)
         except Closed as error:
-            return _sorry(request, error, "This link no longer works", 410)
+            return _sorry(request, error, "This link no longer works", _ASK, 410)
         except NotReady as error:
-            return _sorry(request, error, "Not ready yet", 503)
+            return _sorry(request, error, "Not ready yet", _LATER, 503)
 
     return explained
 
@@ -64,6 +67,13 @@ def download(request: HttpRequest, token: str) -> HttpResponse:
     return response
 
 
-def _sorry(request: HttpRequest, error: EnrollmentError, title: str, status: int) -> HttpResponse:
-    context = {"title": title, "reason": str(error), "organization": settings.ENV.organization}
+def _sorry(
+    request: HttpRequest, error: EnrollmentError, title: str, advice: str, status: int
+) -> HttpResponse:
+    context = {
+        "title": title,
+        "reason": str(error),
+        "advice": advice,
+        "organization": settings.ENV.organization,
+    }
     return render(request, "enrollment/sorry.html", context, status=status)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
+import logging
 import plistlib
 import re
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,6 +15,7 @@ import pytest
 from asn1crypto import cms
 from django.test import Client
 from django.utils import timezone
+from structlog.stdlib import ProcessorFormatter
 
 from enrollment import links, scep
 from enrollment.models import Challenge, EnrollmentLink
@@ -153,3 +157,24 @@ def test_the_page_shows_nothing_of_the_links_name(
 ) -> None:
     EnrollmentLink.objects.update(name="Layoffs March")
     assert "Layoffs" not in client.get(address).content.decode()
+
+
+@pytest.fixture
+def log() -> Iterator[io.StringIO]:
+    """Every line that the server logs, formatted as settings say."""
+    root, written = logging.getLogger(), io.StringIO()
+    ours = (h.formatter for h in root.handlers if isinstance(h.formatter, ProcessorFormatter))
+    handler = logging.StreamHandler(written)
+    handler.setFormatter(next(ours))
+    root.addHandler(handler)
+    yield written
+    root.removeHandler(handler)
+
+
+def test_no_log_line_holds_a_links_address(client: Client, address: str, log: io.StringIO) -> None:
+    PushCertificate.objects.all().delete()
+    client.get(address)
+    client.get(f"{address}enroll.mobileconfig")
+    lines = log.getvalue()
+    assert "/enroll/***/enroll.mobileconfig" in lines
+    assert address.split("/")[2] not in lines
