@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -46,15 +46,20 @@ def ask(path: Path, do: str, **arguments: Any) -> Answer:
 
 
 class ControlServer:
-    """Listens at `path` and carries out what is asked for, on the lab's own event loop."""
+    """Listens at `path` and carries out what is asked for, on the lab's own event loop. `scene`
+    is what `lab.scene` found at the start, told to whoever asks for it."""
 
-    def __init__(self, path: Path, fleet: Fleet, apns: ApnsStandIn) -> None:
+    def __init__(
+        self, path: Path, fleet: Fleet, apns: ApnsStandIn, scene: Mapping[str, str] | None = None
+    ) -> None:
         self._path = path
         self._fleet = fleet
         self._apns = apns
+        self._scene = dict(scene or {})
         self._server: asyncio.Server | None = None
         self._orders: dict[str, Callable[[Answer], Awaitable[Answer]]] = {
             "status": self._status,
+            "scene": self._tell_scene,
             "add": self._add,
             "enroll": self._enroll,
             "apns": self._spoil_apns,
@@ -105,6 +110,9 @@ class ControlServer:
                 "faults": [asdict(fault) for fault in self._apns.faults],
             },
         }
+
+    async def _tell_scene(self, order: Answer) -> Answer:
+        return dict(self._scene)
 
     async def _add(self, order: Answer) -> Answer:
         count = int(order["count"])

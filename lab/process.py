@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -43,6 +43,7 @@ async def running_lab(
     *,
     port: int = 0,
     seed: int = 0,
+    scene: Mapping[str, str] | None = None,
     pace: Pace | None = None,
     presentation: Presentation = Presentation.AS_PROFILE,
 ) -> AsyncIterator[Lab]:
@@ -55,11 +56,13 @@ async def running_lab(
     surroundings = Surroundings(postbox, webs, keys.take, pace or Pace(), presentation)
     apns = ApnsStandIn(authority, postbox)
     fleet = Fleet(surroundings, place.devices, seed)
-    control = ControlServer(place.socket, fleet, apns)
+    control = ControlServer(place.socket, fleet, apns, scene)
     lab = Lab(authority, apns, fleet, surroundings=surroundings)
     try:
         lab.port = await apns.start(port)
         fleet.resume()
+        if scene is not None:
+            fleet.link, fleet.authorities = scene["link"], scene["authorities"].encode()
         await control.start()
         yield lab
     finally:
@@ -71,12 +74,23 @@ async def running_lab(
         keys.close()
 
 
-async def run(place: Place, port: int, seed: int, ready: Callable[[Lab], None]) -> None:
-    """Run a lab until SIGTERM or SIGINT."""
+async def run(
+    place: Place,
+    *,
+    port: int = 0,
+    seed: int = 0,
+    scene: Mapping[str, str] | None = None,
+    devices: int = 0,
+    ready: Callable[[Lab], None],
+) -> None:
+    """Run a lab until SIGTERM or SIGINT. With a `scene` (as `lab.scene` makes it) devices are
+    added through its link until there are as many as `devices`."""
     over = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, over.set)
-    async with running_lab(place, port=port, seed=seed) as lab:
+    async with running_lab(place, port=port, seed=seed, scene=scene) as lab:
+        if scene is not None and len(lab.fleet) < devices:
+            lab.fleet.add(devices - len(lab.fleet), scene["link"], scene["authorities"].encode())
         ready(lab)
         await over.wait()

@@ -3,7 +3,6 @@ in `mdm/local/server.py`; what the lab does in `lab.process`."""
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import sys
@@ -13,7 +12,6 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from lab.authority import ensure_authority
 from lab.control import ask
 from lab.errors import LabError
 from lab.place import Place
@@ -66,30 +64,23 @@ class Demo:
         )
 
     def begin(self) -> None:
-        """Once the server answers: stand-ins, an admin, a link, devices. Returns at once and
-        tells of the rest from a thread, so that the caller can watch over the processes."""
-        ensure_authority(self._place.authority)
+        """Once the server answers: the lab, which makes an admin, a link and devices. Returns
+        when it has begun, and tells of the rest from a thread, so that the caller can watch over
+        the processes."""
         self._say("· Starting the stand-ins for Apple and the devices")
-        scene = json.loads(self.server.manage("lab", "prepare", "--json"))
         self.server.add(self._lab())
-        have = len(ask(self._place.socket, "status")["devices"])
-        if have < DEVICES:
-            ask(
-                self._place.socket,
-                "add",
-                count=DEVICES - have,
-                link=scene["link"],
-                authorities=scene["authorities"],
-            )
-        threading.Thread(target=self._tell, args=(scene,), daemon=True).start()
+        threading.Thread(target=self._tell, daemon=True).start()
 
     def _lab(self) -> Child:
         manage = str(environment.ROOT / "manage.py")
         return Child(
             "lab",
-            (sys.executable, manage, "lab", "run", "--apns-port", str(self._apns_port)),
+            (sys.executable, manage, *self._lab_arguments()),
             ready=self._lab_answers,
         )
+
+    def _lab_arguments(self) -> tuple[str, ...]:
+        return ("lab", "run", "--apns-port", str(self._apns_port), "--devices", str(DEVICES))
 
     def _lab_answers(self) -> bool:
         try:
@@ -98,8 +89,9 @@ class Demo:
             return False
         return True
 
-    def _tell(self, scene: dict[str, str]) -> None:
+    def _tell(self) -> None:
         try:
+            scene = ask(self._place.socket, "scene")
             self._count_devices()
         except LabError:
             return

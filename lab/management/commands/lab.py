@@ -35,6 +35,9 @@ class Command(BaseCommand):
         acts = parser.add_subparsers(dest="act", required=True, metavar="ACT")
         run = acts.add_parser("run", help="run the stand-ins and devices until Ctrl-C")
         run.add_argument("--apns-port", type=int, default=0, metavar="PORT")
+        run.add_argument(
+            "--devices", type=int, default=0, metavar="N", help="see to it that N are there"
+        )
         run.add_argument("--seed", type=int, default=0, help="another seed, other machines")
         add = acts.add_parser("add", help="add devices, which enroll at once")
         add.add_argument("count", type=int)
@@ -61,10 +64,17 @@ class Command(BaseCommand):
 
     def _run(self, options: dict[str, Any]) -> None:
         logging.getLogger("httpx").setLevel(logging.WARNING)
+        wanted = options["devices"]
+        running = process.run(
+            self._place,
+            port=options["apns_port"],
+            seed=options["seed"],
+            scene=scene.set_scene(self._place).json() if wanted else None,
+            devices=wanted,
+            ready=self._started,
+        )
         try:
-            asyncio.run(
-                process.run(self._place, options["apns_port"], options["seed"], self._started)
-            )
+            asyncio.run(running)
         except OSError as error:
             raise CommandError(f"The lab cannot listen: {error.strerror}.") from None
 
