@@ -165,5 +165,3 @@ def _mark(replies: Iterable[int]) -> None:
         cursor.execute(
             "UPDATE commands_reply SET drained_at = now() WHERE id = ANY(%s)", [list(replies)]
         )
-
-

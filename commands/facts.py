@@ -14,9 +14,7 @@ from mdm.models import Enrollment, Escrow, InventorySection
 def of(enrollments: Iterable[int]) -> dict[int, tuple[str, Facts]]:
     """State and facts by enrollment id, in one query; unknown ids are missing."""
     ids = list(enrollments)
-    about = InventorySection.objects.filter(
-        enrollment=OuterRef("pk"), section="DeviceInformation"
-    )
+    about = InventorySection.objects.filter(enrollment=OuterRef("pk"), section="DeviceInformation")
     rows = (
         Enrollment.objects.filter(pk__in=ids)
         if len(ids) < _MANY

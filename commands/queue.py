@@ -7,8 +7,6 @@ QueueError
 
 from __future__ import annotations
 
-import hashlib
-import json
 import uuid
 from collections import defaultdict
 from collections.abc import Iterable
@@ -26,7 +24,6 @@ from mdm.audit.record import allow, record
 from mdm.checkin import UNLOCK_TOKEN
 from mdm.models import Enrollment, Escrow
 from mdm.protocol.connect import command_plist
-from mdm.protocol.plist import jsonable
 from mdm.push.wake import wake
 from mdm.secrets import seal, unseal
 
@@ -211,24 +208,9 @@ def _judge(
 def _create(actor: Actor, command_type: CommandType, params: dict[str, object]) -> Command:
     return Command.objects.create(
         request_type=command_type.request_type,
-        parameters=_masked(command_type, params),
+        parameters=command_type.masked_parameters(params),
         destructive=command_type.destructive,
         asked_by=actor.name,
-    )
-
-
-def _masked(command_type: CommandType, params: dict[str, object]) -> object:
-    """The parameters for people to read: secrets and large data are not repeated here."""
-    secret = {p.key for p in command_type.parameters if p.secret} | command_type.secret_keys
-    return jsonable(
-        {
-            key: "(hidden)"
-            if key in secret
-            else f"({len(value)} bytes)"
-            if isinstance(value, bytes)
-            else value
-            for key, value in params.items()
-        }
     )
 
 
@@ -242,7 +224,7 @@ def _insert(
     """Make the entries, one statement for all; returns how many."""
     if command_type.needs_unlock_token:
         own = _own_payloads(command.uuid, command_type, params, able)
-        return _insert_entries(command, command_type, list(own), None, own, expires_at)
+        return _insert_entries(command, command_type, params, list(own), None, own, expires_at)
     payloads: dict[bytes, int] = {}
     ids: list[int] = []
     payload_ids: list[int] = []
@@ -253,7 +235,7 @@ def _insert(
             payloads[body] = payload.pk
         ids += receivers
         payload_ids += [payloads[body]] * len(receivers)
-    return _insert_entries(command, command_type, ids, payload_ids, None, expires_at)
+    return _insert_entries(command, command_type, params, ids, payload_ids, None, expires_at)
 
 
 def _own_payloads(
@@ -280,6 +262,7 @@ def _own_payloads(
 def _insert_entries(
     command: Command,
     command_type: CommandType,
+    params: dict[str, object],
     ids: list[int],
     payload_ids: list[int] | None,
     own: dict[int, bytes] | None,
@@ -301,7 +284,7 @@ def _insert_entries(
                 "command": command.pk,
                 "uuid": command.uuid,
                 "priority": int(command_type.priority),
-                "coalesce": _coalesce_key(command_type, command),
+                "coalesce": command_type.coalesce_key(params),
                 "ids": ids,
                 "payloads": payload_ids or [],
                 "own": list(own.values()) if own else [],
@@ -309,14 +292,6 @@ def _insert_entries(
             },
         )
         return int(cursor.rowcount)
-
-
-def _coalesce_key(command_type: CommandType, command: Command) -> str | None:
-    """One unfinished entry is enough for the same question, asked with the same parameters."""
-    if not command_type.coalesce:
-        return None
-    digest = hashlib.sha256(json.dumps(command.parameters, sort_keys=True).encode()).hexdigest()
-    return f"{command_type.request_type}:{digest[:16]}"[:60]
 
 
 def _finish(entries: object, state: QueueEntry.State, because: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from datetime import timedelta
 
 import pytest
@@ -124,6 +125,21 @@ def test_a_question_with_other_parameters_is_another_question():
     made = send(machine, request_type="DeviceInformation", parameters={"Queries": ["OSVersion"]})
 
     assert made.entries == 1
+
+
+def test_secrets_deep_inside_the_parameters_are_not_repeated():
+    machine = Machine.enrolled()
+    token = base64.b64encode(b"bootstrap-secret").decode()
+
+    made = send(
+        machine,
+        request_type="EraseDevice",
+        parameters={"ReturnToService": {"Enabled": True, "BootstrapToken": token}},
+    )
+
+    assert token not in str(made.command.parameters)
+    assert "bootstrap-secret" not in str(made.command.parameters)
+    assert token not in str(AuditEvent.objects.get(action="command.send").after)
 
 
 def test_commands_that_do_something_are_never_merged():
