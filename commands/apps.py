@@ -12,9 +12,11 @@ class CommandsConfig(AppConfig):
 
     def ready(self) -> None:
         from commands import connect, queue
+        from commands.pages import registered
         from mdm import endpoints, signals
 
         endpoints.handle_connect_with(connect.connect)
+        registered.register()
 
         def on_authenticated(enrollment_id: int, **_: Any) -> None:
             queue.clear(enrollment_id, because="the device began a new enrollment")

@@ -8,8 +8,11 @@ class EnrollmentConfig(AppConfig):
 
     def ready(self) -> None:
         from enrollment import authority, endpoint
-        from mdm import endpoints, identity
+        from enrollment.pages import registered
+        from mdm import endpoints, identity, logs
 
+        registered.register()
+        logs.hide_after("/enroll/")
         identity.trust(authority.trusted)
         endpoints.register(
             endpoint.PATH, endpoint.respond, methods=endpoint.METHODS, max_body=endpoint.MAX_BODY

@@ -9,3 +9,8 @@ class MdmConfig(AppConfig):
     name = "mdm"
     verbose_name = "MDM"
     celery = celery.app
+
+    def ready(self) -> None:
+        from mdm.pages import registered
+
+        registered.register()

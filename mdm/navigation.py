@@ -1,16 +1,20 @@
-"""What the dashboard shows beside the page: navigation entries and device panels.
+"""What other apps add to the dashboard: navigation entries, device panels, parts of pages.
 
-Apps fill these registries from their `AppConfig.ready`; the frame's templates read them.
+Apps fill these registries from their `AppConfig.ready`; the frame's templates read them. The
+core's own entries stand in `mdm/pages/registered.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from datetime import datetime
+from typing import Any, Literal
 
-from django.http import HttpRequest
+from django.http import HttpRequest, QueryDict
 from django.urls import reverse
+from django.utils.functional import SimpleLazyObject
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,17 +34,84 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """A tab of the device page: `context(enrollment)` gives what `template` needs."""
+    """A tab of the device page: `context(device, query)` gives what `template` needs."""
 
     slug: str
     label: str
     template: str
-    context: Callable[[Any], dict[str, object]]
+    context: Callable[[Any, QueryDict], dict[str, object]]
     order: int = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A piece of a page that another app fills: `context(subject)` gives what `template` needs.
+
+    Places and their subjects: "bar" (None), "devices.bulk" (None), "device.actions" and
+    "device.notices" (the Device), "overview" (None).
+    """
+
+    place: str
+    template: str
+    context: Callable[[Any], dict[str, object]] = lambda subject: {}
+    order: int = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """A line of a device's timeline. `what` and `detail` may come from the device."""
+
+    at: datetime
+    icon: str
+    what: str
+    detail: str = ""
+    url: str = ""
+
+
+# (device, before, limit) gives at most `limit` events before that moment, newest first.
+Events = Callable[[Any, datetime, int], Iterable[Event]]
+
+
+@dataclass(frozen=True, slots=True)
+class Attention:
+    """Something that needs an admin: what is wrong, what stops working, and one button."""
+
+    what: str
+    why: str
+    button: str
+    url: str
+    tone: Literal["danger", "warning"] = "warning"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A line of the first-run checklist."""
+
+    label: str
+    why: str
+    button: str
+    url: str
+    done: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Pulse:
+    """Whether a device page is still true: `mark` changes when something shown there does.
+
+    `busy` asks to look often, because an answer may come any moment.
+    """
+
+    mark: str
+    busy: bool = False
 
 
 _entries: list[Entry] = []
 _panels: list[Panel] = []
+_parts: list[Part] = []
+_events: list[Events] = []
+_attention: list[Callable[[], Iterable[Attention]]] = []
+_steps: list[tuple[int, Callable[[], Step]]] = []
+_pulses: list[Callable[[Any], Pulse]] = []
 
 
 def add_entry(entry: Entry) -> None:
@@ -53,6 +124,33 @@ def add_panel(panel: Panel) -> None:
         _panels.append(panel)
 
 
+def add_part(part: Part) -> None:
+    if all((part.place, part.template) != (known.place, known.template) for known in _parts):
+        _parts.append(part)
+
+
+def add_events(source: Events) -> None:
+    if source not in _events:
+        _events.append(source)
+
+
+def add_attention(source: Callable[[], Iterable[Attention]]) -> None:
+    """`source` is asked on each view of the overview: a query or two, never a call outside."""
+    if source not in _attention:
+        _attention.append(source)
+
+
+def add_step(source: Callable[[], Step], order: int) -> None:
+    if all(source is not known for _, known in _steps):
+        _steps.append((order, source))
+
+
+def add_pulse(source: Callable[[Any], Pulse]) -> None:
+    """`source(device)` is asked every two seconds while a device page is open: one statement."""
+    if source not in _pulses:
+        _pulses.append(source)
+
+
 def entries() -> list[Entry]:
     return sorted(_entries, key=lambda entry: (entry.order, entry.label))
 
@@ -61,14 +159,50 @@ def panels() -> list[Panel]:
     return sorted(_panels, key=lambda panel: (panel.order, panel.label))
 
 
+def parts(place: str) -> list[Part]:
+    return sorted((part for part in _parts if part.place == place), key=lambda part: part.order)
+
+
+def events(device: Any, before: datetime, limit: int) -> list[Event]:
+    """What happened to a device before that moment, newest first, from all apps."""
+    found = [event for source in _events for event in source(device, before, limit)]
+    return sorted(found, key=lambda event: event.at, reverse=True)[:limit]
+
+
+def attention() -> list[Attention]:
+    """Everything that needs an admin now, the gravest first."""
+    found = [item for source in _attention for item in source()]
+    return sorted(found, key=lambda item: item.tone != "danger")
+
+
+def steps() -> list[Step]:
+    return [source() for _, source in sorted(_steps, key=lambda step: step[0])]
+
+
+def pulse(device: Any) -> Pulse:
+    """What all apps say about the device's page, in one."""
+    heard = [source(device) for source in _pulses]
+    marks = "|".join(each.mark for each in heard)
+    return Pulse(
+        mark=hashlib.sha256(marks.encode()).hexdigest()[:16],
+        busy=any(each.busy for each in heard),
+    )
+
+
 def sections() -> list[tuple[str, list[Entry]]]:
-    """Entries by section, in order of each section's first entry."""
+    """Entries by section, in order of each section's first entry; "" for the top level."""
     grouped: dict[str, list[Entry]] = {}
     for entry in entries():
-        grouped.setdefault(entry.section or entry.label, []).append(entry)
-    return list(grouped.items())
+        grouped.setdefault(entry.section or f"\0{entry.label}", []).append(entry)
+    return [("" if label.startswith("\0") else label, lines) for label, lines in grouped.items()]
 
 
 def context(request: HttpRequest) -> dict[str, object]:
-    """Template context for every page of the dashboard."""
-    return {"navigation": sections(), "current_path": request.path}
+    """Template context for every page: the navigation, and which of its entries is open."""
+    return {"navigation": SimpleLazyObject(lambda: _navigation(request.path))}
+
+
+def _navigation(path: str) -> dict[str, object]:
+    urls = [entry.url for entry in entries()]
+    fitting = [url for url in urls if path == url or (url != "/" and path.startswith(url))]
+    return {"sections": sections(), "current": max(fitting, key=len, default="")}

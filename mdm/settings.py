@@ -12,6 +12,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from mdm.env import BASE_DIR, Env, Mode
 from mdm.local import postgres, valkey
+from mdm.logs import mask_paths
 
 ENV = Env.load(os.environ)
 
@@ -82,6 +83,8 @@ MIDDLEWARE = [
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
+        # Ahead of the apps' own: allauth's pages are drawn in the dashboard's frame.
+        "DIRS": [BASE_DIR / "mdm" / "templates"],
         "APP_DIRS": True,
         "OPTIONS": {
             "context_processors": [
@@ -300,7 +303,6 @@ STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
 }
-DJANGO_TABLES2_TEMPLATE = "mdm/table.html"
 
 # --- Logs ---------------------------------------------------------------------------------------
 
@@ -310,6 +312,7 @@ _SHARED = [
     structlog.stdlib.add_logger_name,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
     structlog.processors.format_exc_info,
+    mask_paths,
 ]
 LOGGING = {
     "version": 1,

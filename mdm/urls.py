@@ -1,12 +1,17 @@
 """Where people's URLs lead. Devices' endpoints stand in mdm/wsgi.py, ahead of the middleware."""
 
+from django.conf import settings
 from django.urls import include, path, re_path
 
 from mdm.api.answers import NothingHere
 
 urlpatterns = [
+    path("", include("mdm.pages.urls")),
+    path("", include("enrollment.pages.urls")),
+    path("commands/", include("commands.pages.urls")),
     path("enroll/", include("enrollment.urls")),
     path("accounts/", include("allauth.urls")),
     path("api/v1/", include("mdm.api_urls")),
     re_path(r"^api/", NothingHere.as_view()),
 ]
+urlpatterns += [path(f"{app}/", include(f"{app}.urls")) for app in settings.ENV.extra_apps]

@@ -1,0 +1,212 @@
+"""Commands that were sent: the list of them, and how far one has come."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Any
+
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils import timezone
+
+from commands import progress, queue, selectors
+from commands.models import Command, QueueEntry
+from commands.pages import states
+from commands.pages.states import LOOKS, State
+from mdm.audit.actor import Actor
+from mdm.pages.frame import action, is_fragment, page, say, table_page
+from mdm.tables import Choices, Column, Filter, Table
+
+_UNFINISHED = (State.QUEUED.value, State.SENT.value, State.NOT_NOW.value)
+_FAILED = (State.ERROR.value, State.COMMAND_FORMAT_ERROR.value)
+
+
+@page
+def jobs(request: HttpRequest) -> HttpResponse:
+    view = JOBS.view(request, Command.objects.all())
+    _add_counts(view.rows)
+    return table_page(request, "commands/jobs.html", view)
+
+
+@page
+def job(request: HttpRequest, job_uuid: uuid.UUID) -> HttpResponse:
+    """Progress by state, who is where, failures by reason; the top stays true while it is open."""
+    command = get_object_or_404(Command, uuid=job_uuid)
+    _add_counts([command])
+    counts: dict[str, int] = command.counts  # type: ignore[attr-defined]
+    context = {
+        "command": command,
+        "counts": counts,
+        "legend": [(each.value, counts[each.value]) for each in LOOKS if each.value in counts],
+        "total": sum(counts.values()),
+        "busy": any(counts.get(state) for state in _UNFINISHED),
+        "waiting": counts.get(State.QUEUED.value, 0) + counts.get(State.NOT_NOW.value, 0),
+        "failures": _failures(command, counts),
+    }
+    if is_fragment(request, "job-progress"):
+        if request.GET.get("mark") == _mark(counts):
+            return HttpResponse(status=204)
+        return render(request, "commands/job_progress.html", {**context, "mark": _mark(counts)})
+    view = ENTRIES.view(request, selectors.entries().filter(command=command))
+    describe(view.rows)
+    return table_page(request, "commands/job.html", view, mark=_mark(counts), **context)
+
+
+@action
+def cancel_rest(request: HttpRequest, job_uuid: uuid.UUID) -> HttpResponse:
+    command = get_object_or_404(Command, uuid=job_uuid)
+    count = queue.cancel_rest(Actor.of(request), command)
+    say(request, f"Cancelled for {count:,} that had not received it.")
+    return redirect("commands:job", command.uuid)
+
+
+@page
+def running(request: HttpRequest) -> HttpResponse:
+    """The counter in the top bar: commands that someone asked for today and that go on."""
+    recent = QueueEntry.objects.filter(
+        finished_at__isnull=True, created_at__gte=timezone.now() - timedelta(days=1)
+    )
+    count = recent[: _MANY + 1].count()
+    words = f"more than {_MANY:,}" if count > _MANY else f"{count:,}"
+    return render(request, "commands/running.html", {"count": count, "words": words})
+
+
+_MANY = 10_000
+
+
+def describe(entries: Iterable[QueueEntry]) -> None:
+    """Give each entry its `why`, the device's own words where it failed, and when it moved."""
+    listed = list(entries)
+    failed = [entry for entry in listed if entry.state in _FAILED]
+    said = progress.errors(failed) if failed else {}
+    for entry in listed:
+        error = said.get((entry.enrollment_id, entry.command_uuid), "")
+        entry.why = states.why(entry, error)  # type: ignore[attr-defined]
+        entry.moved_at = states.moved_at(entry)  # type: ignore[attr-defined]
+
+
+def _add_counts(commands: Iterable[Command]) -> None:
+    listed = list(commands)
+    counts = progress.states(listed)
+    for command in listed:
+        command.counts = counts.get(command.pk, {})  # type: ignore[attr-defined]
+        command.total = sum(command.counts.values())  # type: ignore[attr-defined]
+
+
+def _failures(command: Command, counts: dict[str, int]) -> list[tuple[str, int]]:
+    """Reasons with how often they were given, the most frequent first."""
+    if not any(counts.get(state) for state in _FAILED):
+        return []
+    return progress.reasons(command)
+
+
+def _mark(counts: dict[str, int]) -> str:
+    return ".".join(f"{key}{count}" for key, count in sorted(counts.items()))
+
+
+def _state_choices() -> Choices:
+    return State.choices
+
+
+def _by_request_type(rows: QuerySet[Command], value: str) -> QuerySet[Command]:
+    return rows.filter(request_type=value)
+
+
+def _request_types() -> Choices:
+    names = Command.objects.order_by("request_type").values_list("request_type", flat=True)
+    return [(name, name) for name in names.distinct()[:100]]
+
+
+def _search_jobs(rows: QuerySet[Command], text: str) -> QuerySet[Command]:
+    text = text.replace("\0", "").strip()[:100]
+    by_uuid = Q()
+    try:
+        by_uuid = Q(uuid=uuid.UUID(text))
+    except ValueError:
+        return rows.filter(Q(request_type__ilike=text) | Q(asked_by__ilike=text))
+    return rows.filter(by_uuid)
+
+
+def _search_entries(rows: QuerySet[QueueEntry], text: str) -> QuerySet[QueueEntry]:
+    text = text.replace("\0", "").strip()[:100]
+    return rows.filter(
+        Q(enrollment__device__serial_number__ilike=text)
+        | Q(enrollment__device__device_name__ilike=text)
+    )
+
+
+def _attribute(name: str) -> Any:
+    return lambda row: getattr(row, name)
+
+
+JOBS = Table(
+    slug="jobs",
+    label="Commands",
+    one="command",
+    many="commands",
+    search=_search_jobs,
+    search_hint="Command, person or UUID",
+    empty="commands/empty.html",
+    columns=(
+        Column(
+            key="command",
+            label="Command",
+            value=_attribute("request_type"),
+            template="commands/cells/command.html",
+        ),
+        Column(
+            key="progress",
+            label="Progress",
+            value=_attribute("total"),
+            template="commands/cells/progress.html",
+        ),
+        Column(key="receivers", label="Receivers", value=_attribute("total"), css="num"),
+        Column(key="by", label="Asked by", value=_attribute("asked_by")),
+        Column(key="at", label="When", value=_attribute("created_at")),
+    ),
+    filters=(Filter(key="type", label="Command", choices=_request_types, apply=_by_request_type),),
+)
+
+ENTRIES = Table(
+    slug="entries",
+    label="Receivers",
+    one="receiver",
+    many="receivers",
+    search=_search_entries,
+    search_hint="Serial or name",
+    order=("id",),
+    columns=(
+        Column(
+            key="device",
+            label="Device",
+            value=lambda row: row.enrollment.device,
+            template="commands/cells/receiver.html",
+        ),
+        Column(
+            key="state",
+            label="State",
+            value=_attribute("state"),
+            template="commands/cells/state.html",
+        ),
+        Column(key="why", label="Why", value=_attribute("why"), css="break"),
+        Column(key="at", label="Since", value=_attribute("moved_at")),
+        Column(
+            key="look",
+            label="",
+            value=lambda row: "",
+            template="commands/cells/look.html",
+            css="text-end",
+        ),
+    ),
+    filters=(
+        Filter(
+            key="state",
+            label="State",
+            choices=_state_choices,
+            apply=lambda rows, value: rows.filter(state=value),
+        ),
+    ),
+)

@@ -1,0 +1,20 @@
+"""What the commands app adds to the dashboard's frame; called once, when the app loads."""
+
+from __future__ import annotations
+
+from commands.pages import device
+from mdm import navigation
+from mdm.navigation import Entry, Panel, Part
+
+
+def register() -> None:
+    navigation.add_entry(Entry("Jobs", "commands:jobs", "list-check", "Commands", 60))
+    navigation.add_entry(Entry("Catalog", "commands:catalog", "book", "Commands", 62))
+    navigation.add_panel(Panel("commands", "Commands", "commands/history.html", device.history, 20))
+    navigation.add_part(Part("bar", "commands/running_bar.html"))
+    navigation.add_part(Part("devices.bulk", "commands/bulk.html"))
+    navigation.add_part(Part("device.actions", "commands/actions.html", device.actions))
+    navigation.add_part(Part("device.menu", "commands/menu.html", device.actions, order=10))
+    navigation.add_part(Part("device.notices", "commands/notices.html", device.notices))
+    navigation.add_pulse(device.pulse)
+    navigation.add_events(device.events)

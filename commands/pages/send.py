@@ -1,0 +1,228 @@
+"""Sending a command: to one enrollment from its page, or to a selection from a list."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlencode
+
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import redirect, render
+from django.urls import reverse
+
+from commands import catalog, facts, queue
+from commands.catalog import CommandType, Facts, InvalidParameters, UnknownRequestType
+from commands.pages import form
+from mdm import selection
+from mdm.audit.actor import Actor
+from mdm.models import Device, Enrollment
+from mdm.pages.devices import selected
+from mdm.pages.frame import action, complain, page, say
+
+_ENROLLED = Enrollment.State.ENROLLED
+
+
+@dataclass(slots=True, kw_only=True)
+class Receivers:
+    """Whom a command is for: one enrollment, or a frozen list; and what is known of them."""
+
+    ids: list[int]
+    query: dict[str, str]
+    one: Enrollment | None = None
+    known: dict[int, tuple[str, Facts]] = field(default_factory=dict)
+
+    @property
+    def device(self) -> Device | None:
+        return self.one.device if self.one else None
+
+    @property
+    def words(self) -> str:
+        if self.device is not None:
+            return str(self.device)
+        return f"{len(self.ids):,} device{'' if len(self.ids) == 1 else 's'}"
+
+    @property
+    def confirmation(self) -> str:
+        """What has to be typed before something destructive is sent to them."""
+        if self.device is not None:
+            return self.device.serial_number or str(self.device)
+        return str(len(self.ids))
+
+    def url(self, **more: str) -> str:
+        return f"{reverse('commands:send')}?{urlencode({**self.query, **more})}"
+
+    def why_not(self, command: CommandType) -> str | None:
+        """Why the one receiver cannot take this command; None for a list, which is judged whole."""
+        if self.one is None or self.one.pk not in self.known:
+            return None
+        return command.refusal(self.known[self.one.pk][1])
+
+
+@page
+def send(request: HttpRequest) -> HttpResponse:
+    """Choose a command, fill in its form, send it."""
+    try:
+        receivers = _receivers(request)
+    except selection.SelectionGone as gone:
+        complain(request, str(gone))
+        return redirect("devices")
+    wanted = request.GET.get("type", "")
+    if not wanted:
+        return _choose(request, receivers)
+    try:
+        command = catalog.get(wanted)
+    except UnknownRequestType:
+        raise Http404 from None
+    if request.method == "POST":
+        return _enqueue(request, receivers, command)
+    return _form(request, receivers, command)
+
+
+@action
+def to_selection(request: HttpRequest) -> HttpResponse:
+    """Freeze the devices chosen in the list and go on to choosing a command."""
+    rows = selected(request).filter(enrollment__isnull=False).order_by()
+    ids = list(rows.values_list("enrollment_id", flat=True))
+    if not ids:
+        complain(request, "None of the chosen devices is enrolled.")
+        return redirect("devices")
+    token = selection.freeze(_person(request), ids)
+    return HttpResponseRedirect(f"{reverse('commands:send')}?{urlencode({'to': token})}")
+
+
+def _receivers(request: HttpRequest) -> Receivers:
+    pk = request.GET.get("enrollment", "")
+    if pk:
+        one = (
+            Enrollment.objects.select_related("device").filter(pk=int(pk)).first()
+            if pk.isascii() and pk.isdigit() and len(pk) < 19
+            else None
+        )
+        if one is None:
+            raise Http404
+        return Receivers(ids=[one.pk], query={"enrollment": pk}, one=one, known=facts.of([one.pk]))
+    token = request.GET.get("to", "")
+    ids = selection.thaw(_person(request), token)
+    return Receivers(ids=ids, query={"to": token})
+
+
+def _choose(request: HttpRequest, receivers: Receivers) -> HttpResponse:
+    choices = [
+        (command, receivers.why_not(command), receivers.url(type=command.request_type))
+        for command in catalog.all_types()
+    ]
+    context = {
+        "receivers": receivers,
+        "usual": [choice for choice in choices if not choice[0].destructive],
+        "destructive": [choice for choice in choices if choice[0].destructive],
+        "users": _other_channels(receivers),
+        "enrolled": _enrolled(receivers),
+    }
+    return render(request, "commands/choose.html", context)
+
+
+def _other_channels(receivers: Receivers) -> list[Enrollment]:
+    if receivers.one is None:
+        return []
+    return list(
+        Enrollment.objects.filter(device=receivers.one.device_id, state=_ENROLLED).order_by("id")
+    )
+
+
+def _enrolled(receivers: Receivers) -> bool:
+    return receivers.one is None or receivers.one.state == _ENROLLED
+
+
+def _form(
+    request: HttpRequest,
+    receivers: Receivers,
+    command: CommandType,
+    errors: dict[str, str] | None = None,
+    complaint: str = "",
+) -> HttpResponse:
+    filled = request.POST if request.method == "POST" else None
+    fields = form.draw(command.parameters, filled, errors)
+    unplaced = form.unplaced(errors or {}, fields)
+    context: dict[str, Any] = {
+        "receivers": receivers,
+        "command": command,
+        "fields": fields,
+        "complaint": complaint or " ".join(unplaced),
+        "why_not": receivers.why_not(command),
+        "verdict": _verdict(receivers, command),
+        "enrolled": _enrolled(receivers),
+        "here": receivers.url(type=command.request_type),
+        "choose": receivers.url(),
+    }
+    return render(request, "commands/send.html", context, status=422 if filled else 200)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """How many of a list can take a command, and how many cannot for which reason."""
+
+    able: int
+    unable: list[tuple[str, int]]
+
+
+def _verdict(receivers: Receivers, command: CommandType) -> Verdict | None:
+    if receivers.one is not None:
+        return None
+    alike = Counter(facts.of(receivers.ids).values())
+    able, unable = 0, Counter[str]()
+    for (state, about), count in alike.items():
+        enrolled = state == _ENROLLED
+        reason = command.refusal(about) if enrolled else "This device is not enrolled now."
+        if reason is None:
+            able += count
+        else:
+            unable[reason] += count
+    return Verdict(able, unable.most_common())
+
+
+def _enqueue(request: HttpRequest, receivers: Receivers, command: CommandType) -> HttpResponse:
+    if command.destructive and not _confirmed(request, receivers):
+        words = f"Type {receivers.confirmation} to confirm."
+        return _form(request, receivers, command, {"confirmation": words})
+    try:
+        sent = queue.enqueue(
+            Actor.of(request),
+            request_type=command.request_type,
+            parameters=form.read(request, command.parameters),
+            enrollments=receivers.ids,
+        )
+    except InvalidParameters as invalid:
+        return _form(request, receivers, command, invalid.errors)
+    except queue.QueueError as refused:
+        return _form(request, receivers, command, complaint=str(refused))
+    say(request, _outcome(sent, receivers))
+    if receivers.device is not None:
+        return redirect("device_panel", receivers.device.pk, "commands")
+    return redirect("commands:job", sent.command.uuid)
+
+
+def _confirmed(request: HttpRequest, receivers: Receivers) -> bool:
+    typed = request.POST.get("confirmation", "").strip().replace(",", "")
+    return typed.casefold() == receivers.confirmation.casefold()
+
+
+def _outcome(sent: queue.Enqueued, receivers: Receivers) -> str:
+    name = sent.command.request_type
+    if receivers.device is not None:
+        if sent.coalesced:
+            return (
+                f"{name} was waiting for {receivers.device} already; its answer will do for both."
+            )
+        return f"{name} is on its way to {receivers.device}."
+    parts = [f"{name} is on its way to {sent.entries:,}"]
+    if sent.coalesced:
+        parts.append(f"{sent.coalesced:,} had it waiting already")
+    if sent.refused:
+        reasons = Counter(refused.reason for refused in sent.refused)
+        parts += [f"{count:,} cannot take it: {why}" for why, count in reasons.most_common(3)]
+    return "; ".join(parts) + "."
+
+
+def _person(request: HttpRequest) -> int:
+    return int(request.user.pk or 0)

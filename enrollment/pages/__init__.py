@@ -1,0 +1,1 @@
+"""The dashboard's pages about enrollment; the page behind a link is `enrollment/views.py`."""

@@ -1,0 +1,17 @@
+"""The badge of an enrollment link."""
+
+from __future__ import annotations
+
+from django import template
+from django.utils.safestring import SafeString
+
+from enrollment.models import EnrollmentLink
+from enrollment.pages.links import state
+from mdm.templatetags.guard import badge
+
+register = template.Library()
+
+
+@register.simple_tag
+def link_state(link: EnrollmentLink) -> SafeString:
+    return badge(*state(link))

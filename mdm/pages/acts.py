@@ -1,0 +1,112 @@
+"""What an admin does to a device from its page; what the device itself does is a command."""
+
+from __future__ import annotations
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+
+from mdm import devices
+from mdm.audit.actor import Actor
+from mdm.models import Device, Enrollment
+from mdm.pages.frame import action, complain, page, say
+from mdm.push.wake import wake as wake_up
+
+
+@action
+def wake(request: HttpRequest, pk: int) -> HttpResponse:
+    """Ask Apple to tell the device to connect."""
+    found = _find(pk)
+    count = wake_up([found.enrollment_id], refused_too=True) if found.enrollment_id else 0
+    if count:
+        say(request, f"{found} is being woken; it connects within seconds if it is online.")
+    else:
+        complain(request, f"{found} is not enrolled now, so it cannot be woken.")
+    return redirect("device", found.pk)
+
+
+@page
+def retire(request: HttpRequest, pk: int) -> HttpResponse:
+    found = _find(pk)
+    if request.method == "POST":
+        devices.retire(Actor.of(request), found)
+        say(request, f"{found} is retired.")
+        return redirect("device", found.pk)
+    return _confirm(
+        request,
+        found,
+        title="Retire",
+        button="Retire",
+        words="It leaves the lists and this server stops managing it. Its history stays, and"
+        " enrolling it again brings it back. Nothing is removed from the device itself.",
+    )
+
+
+@action
+def unretire(request: HttpRequest, pk: int) -> HttpResponse:
+    found = _find(pk)
+    devices.unretire(Actor.of(request), found)
+    say(request, f"{found} is back on the lists.")
+    return redirect("device", found.pk)
+
+
+@page
+def release(request: HttpRequest, pk: int) -> HttpResponse:
+    found = _find(pk)
+    if request.method == "POST":
+        if found.enrollment is not None:
+            devices.release(Actor.of(request), found.enrollment)
+            say(request, f"{found} is released and may enroll again with any link.")
+        return redirect("device", found.pk)
+    return _confirm(
+        request,
+        found,
+        title="Release",
+        button="Release",
+        words="This server no longer accepts anything from its present enrollment, and the next"
+        " identity that enrolls it is let in. Use it when a device was erased without telling, or"
+        " is lost for good. The device keeps its profile until it is erased.",
+    )
+
+
+@page
+def delete(request: HttpRequest, pk: int) -> HttpResponse:
+    found = _find(pk)
+    word = found.serial_number or str(found)
+    if request.method == "POST":
+        typed = request.POST.get("confirmation", "").strip()
+        if typed.casefold() != word.casefold():
+            complain(request, f"Nothing was deleted. Type {word} to confirm.")
+            return redirect("device_delete", found.pk)
+        try:
+            devices.delete(Actor.of(request), found)
+        except devices.StillEnrolled as refused:
+            complain(request, str(refused))
+            return redirect("device", found.pk)
+        say(request, f"{found} was deleted with its history.")
+        return redirect("devices")
+    return _confirm(
+        request,
+        found,
+        title="Delete",
+        button="Delete for good",
+        words="The device goes with all its history: enrollments, commands, replies, inventory."
+        " This cannot be undone. To keep the history, retire it instead.",
+        confirmation=word,
+    )
+
+
+def menu(device: Device) -> dict[str, object]:
+    """What the page's menu needs to offer these."""
+    state = device.enrollment.state if device.enrollment else ""
+    live = state in {Enrollment.State.ENROLLED, Enrollment.State.AUTHENTICATED}
+    return {"device": device, "live": live}
+
+
+def _find(pk: int) -> Device:
+    return get_object_or_404(Device.objects.select_related("enrollment"), pk=pk)
+
+
+def _confirm(request: HttpRequest, found: Device, **context: object) -> HttpResponse:
+    back = reverse("device", args=[found.pk])
+    return render(request, "mdm/device/confirm.html", {"device": found, "back": back, **context})

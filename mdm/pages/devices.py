@@ -1,0 +1,211 @@
+"""The list of devices: what it shows, how it is narrowed, what a selection of it means."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from django.core.exceptions import BadRequest
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, QueryDict
+from django.utils import timezone
+
+from mdm import csv_export, search, standing
+from mdm.models import Device
+from mdm.pages.frame import action, back, page, table_page
+from mdm.tables import Choices, Column, Filter, Table
+
+Rows = QuerySet[Device]
+
+
+@page
+def devices(request: HttpRequest) -> HttpResponse:
+    rows = _kept(request.GET).select_related("enrollment")
+    return table_page(request, "mdm/devices/list.html", TABLE.view(request, rows))
+
+
+@page
+def export(request: HttpRequest) -> HttpResponseBase:
+    rows = TABLE.narrow(_kept(request.GET).select_related("enrollment"), request.GET)
+    rows = TABLE.sort(rows, request.GET)
+    return csv_export.response(TABLE, rows, "devices.csv")
+
+
+@action
+def columns(request: HttpRequest, slug: str) -> HttpResponse:
+    """Keep which optional columns of a table this person wants to see."""
+    known = set(request.POST.get("known", "")[:1_000].split())
+    request.session[f"hidden:{slug}"] = sorted(known - set(request.POST.getlist("show")))
+    return back(request, "devices")
+
+
+def selected(request: HttpRequest) -> Rows:
+    """The devices that the bulk bar's form means: ticked ones, or all that its filters leave."""
+    everything = request.POST.get("all", "")
+    if everything.startswith("?"):
+        query = QueryDict(everything[1:])
+        return TABLE.narrow(_kept(query), query)
+    given = [*request.POST.get("ids", "").split(","), *request.POST.getlist("id")]
+    if any(len(text) > 18 or not (text.isascii() and text.isdigit()) for text in given if text):
+        raise BadRequest("A selection is a list of numbers.")
+    ids = sorted({int(text) for text in given if text})
+    return Device.objects.extra(where=["mdm_device.id = ANY(%s)"], params=[ids])
+
+
+def _kept(query: QueryDict) -> Rows:
+    """Retired devices are off the list until someone asks for them."""
+    everything = Device.objects.all()
+    return everything if query.get("state") == "retired" else everything.filter(retired_at=None)
+
+
+def _by_state(rows: Rows, value: str) -> Rows:
+    try:
+        return rows.filter(standing.condition(value, timezone.now()))
+    except KeyError:
+        return rows.none()
+
+
+def _by_platform(rows: Rows, value: str) -> Rows:
+    return rows.filter(platform=value)
+
+
+def _versions() -> Choices:
+    found = Device.objects.exclude(os_version="").order_by().values_list("os_version", flat=True)
+    versions = sorted(found.distinct()[:200], key=_version_order, reverse=True)
+    return [(version, version) for version in versions]
+
+
+def _version_order(text: str) -> list[int]:
+    return [int(part) if part.isascii() and part.isdigit() else 0 for part in text.split(".")[:4]]
+
+
+def _by_version(rows: Rows, value: str) -> Rows:
+    return rows.filter(os_version=value)
+
+
+def _by_supervision(rows: Rows, value: str) -> Rows:
+    return rows.filter(supervised={"yes": True, "no": False}.get(value))
+
+
+_CONTACT = {"hour": timedelta(hours=1), "day": timedelta(days=1), "week": timedelta(days=7)}
+
+
+def _by_contact(rows: Rows, value: str) -> Rows:
+    if value in _CONTACT:
+        return rows.filter(enrollment__last_seen_at__gte=timezone.now() - _CONTACT[value])
+    if value == "older":
+        return rows.filter(enrollment__last_seen_at__lt=timezone.now() - _CONTACT["week"])
+    return rows.filter(enrollment__last_seen_at=None)
+
+
+def _as_they_are(choices: Sequence[tuple[str, str]]) -> Choices:
+    return choices
+
+
+_WORDS = {True: "Yes", False: "No", None: ""}
+
+TABLE = Table(
+    slug="devices",
+    label="Devices",
+    one="device",
+    many="devices",
+    search=search.devices,
+    search_hint="Serial, name, UDID or model",
+    selectable=True,
+    bulk_place="devices.bulk",
+    export_url="/devices/export.csv",
+    empty="mdm/devices/empty.html",
+    columns=(
+        Column(
+            key="name",
+            label="Device",
+            value=lambda row: row.device_name,
+            template="mdm/cells/device.html",
+            sort=("device_name",),
+        ),
+        Column(
+            key="serial",
+            label="Serial number",
+            value=lambda row: row.serial_number or "",
+            template="mdm/cells/serial.html",
+            sort=("serial_number",),
+        ),
+        Column(
+            key="state",
+            label="State",
+            value=lambda row: standing.of(row, timezone.now()).word,
+            template="mdm/cells/standing.html",
+        ),
+        Column(
+            key="model",
+            label="Model",
+            value=lambda row: row.model_name or row.product_name or row.model,
+            sort=("model_name",),
+            optional=True,
+            extra=True,
+        ),
+        Column(
+            key="os",
+            label="OS",
+            value=lambda row: f"{row.platform} {row.os_version}".strip(),
+            sort=("platform", "os_version"),
+            optional=True,
+        ),
+        Column(
+            key="supervised",
+            label="Supervised",
+            value=lambda row: _WORDS[row.supervised],
+            optional=True,
+        ),
+        Column(
+            key="seen",
+            label="Last contact",
+            value=lambda row: row.enrollment and row.enrollment.last_seen_at,
+            sort=("enrollment__last_seen_at",),
+            optional=True,
+        ),
+        Column(
+            key="udid",
+            label="UDID",
+            value=lambda row: row.udid,
+            css="mono",
+            optional=True,
+            extra=True,
+        ),
+    ),
+    filters=(
+        Filter(
+            key="state",
+            label="State",
+            choices=lambda: _as_they_are(standing.CHOICES),
+            apply=_by_state,
+        ),
+        Filter(
+            key="platform",
+            label="Platform",
+            choices=lambda: _as_they_are(Device.Platform.choices),
+            apply=_by_platform,
+        ),
+        Filter(key="os", label="OS", choices=_versions, apply=_by_version),
+        Filter(
+            key="supervised",
+            label="Supervised",
+            choices=lambda: _as_they_are((("yes", "yes"), ("no", "no"), ("unknown", "not known"))),
+            apply=_by_supervision,
+        ),
+        Filter(
+            key="seen",
+            label="Last contact",
+            choices=lambda: _as_they_are(
+                (
+                    ("hour", "within an hour"),
+                    ("day", "within a day"),
+                    ("week", "within 7 days"),
+                    ("older", "longer ago"),
+                    ("never", "never"),
+                )
+            ),
+            apply=_by_contact,
+        ),
+    ),
+)

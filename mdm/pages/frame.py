@@ -1,0 +1,95 @@
+"""What every page of the dashboard shares: who may see it, how it answers htmx, how it refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec
+from urllib.parse import urlencode
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import render, resolve_url
+from django.urls import reverse
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.views.decorators.cache import never_cache
+
+from mdm.audit.record import NotAllowed
+from mdm.tables import View
+
+Given = ParamSpec("Given")
+Page = Callable[Concatenate[HttpRequest, Given], HttpResponse]
+
+
+def page(view: Page[Given]) -> Page[Given]:
+    """A page of the dashboard: for people who are signed in, never kept by caches.
+
+    What the domain does not allow is answered with the reason and status 403.
+    """
+
+    @wraps(view)
+    @never_cache
+    def wrapped(request: HttpRequest, *args: Given.args, **kwargs: Given.kwargs) -> HttpResponse:
+        if not request.user.is_authenticated:
+            return _to_sign_in(request)
+        try:
+            return view(request, *args, **kwargs)
+        except NotAllowed as refused:
+            return render(request, "mdm/error.html", {"why": str(refused)}, status=403)
+
+    wrapped.is_page = True  # type: ignore[attr-defined]
+    return wrapped
+
+
+def action(view: Page[Given]) -> Page[Given]:
+    """A page that changes something: as `page`, and by POST alone."""
+
+    @wraps(view)
+    def posted(request: HttpRequest, *args: Given.args, **kwargs: Given.kwargs) -> HttpResponse:
+        if request.method != "POST":
+            return HttpResponse(status=405, headers={"Allow": "POST"})
+        return view(request, *args, **kwargs)
+
+    return page(posted)
+
+
+def is_fragment(request: HttpRequest, target: str) -> bool:
+    """Whether htmx asks for just the element with this id, and not for a page to go back to."""
+    details = request.htmx  # type: ignore[attr-defined]
+    return bool(details and details.target == target and not details.history_restore_request)
+
+
+def table_page(request: HttpRequest, template: str, view: View, **context: object) -> HttpResponse:
+    """A page around a table; only the table's region where htmx asks for it."""
+    name = f"region-{view.table.slug}"
+    shown = "mdm/table/region.html" if is_fragment(request, name) else template
+    answer = render(request, shown, {"view": view, **context})
+    answer["Vary"] = "HX-Request, Cookie"
+    return answer
+
+
+def back(request: HttpRequest, otherwise: str, **kwargs: Any) -> HttpResponseRedirect:
+    """To the page of ours named in the form's `next`, else to the named view."""
+    goal = request.POST.get("next", "")
+    if goal and url_has_allowed_host_and_scheme(goal, {request.get_host()}, request.is_secure()):
+        return HttpResponseRedirect(goal)
+    return HttpResponseRedirect(resolve_url(otherwise, **kwargs))
+
+
+def say(request: HttpRequest, words: str) -> None:
+    messages.success(request, words)
+
+
+def complain(request: HttpRequest, words: str) -> None:
+    messages.error(request, words)
+
+
+def _to_sign_in(request: HttpRequest) -> HttpResponse:
+    sign_in = reverse("account_login")
+    if request.htmx:  # type: ignore[attr-defined]
+        # A fragment in the middle of a page is no place to sign in.
+        here = request.htmx.current_url_abs_path or "/"  # type: ignore[attr-defined]
+        goal = f"{sign_in}?{urlencode({'next': here})}"
+        return HttpResponse(status=204, headers={"HX-Redirect": goal})
+    here = request.get_full_path() if request.method == "GET" else "/"
+    return HttpResponseRedirect(f"{sign_in}?{urlencode({'next': here})}")

@@ -1,0 +1,141 @@
+"""The first page: what needs someone, four numbers, enrollments by day, the first-run checklist."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+from django.db.models import Count
+from django.db.models.functions import TruncDate
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils import timezone
+
+from mdm import navigation, standing
+from mdm.models import Device, EnrollmentPeriod, Quarantine
+from mdm.navigation import Attention, Step
+from mdm.pages.frame import page
+from mdm.push import certificate
+
+_DAYS = 30
+
+
+@page
+def overview(request: HttpRequest) -> HttpResponse:
+    steps = navigation.steps()
+    context = {
+        "numbers": _numbers(),
+        "attention": navigation.attention(),
+        "steps": steps,
+        "first_run": not all(step.done for step in steps),
+        "enrollments": _enrollments_by_day(timezone.now().date()),
+    }
+    return render(request, "mdm/overview.html", context)
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    label: str
+    value: int
+    icon: str
+    words: str
+    url: str
+
+
+def _numbers() -> list[Number]:
+    now = timezone.now()
+    count = Device.objects.aggregate(
+        **{
+            word: Count("pk", filter=standing.condition(word, now))
+            for word in ("managed", "quiet", "suspect", "awaiting")
+        }
+    )
+    return [
+        Number(label, count[word], icon, words, f"{reverse('devices')}?state={word}")
+        for word, label, icon, words in (
+            ("managed", "Managed", "circle-check", "enrolled now"),
+            ("quiet", "Quiet", "zzz", "no contact for 7 days"),
+            ("suspect", "Suspect", "alert-triangle", "push problem or quarantine"),
+            ("awaiting", "Awaiting", "hourglass", "enrollment not complete"),
+        )
+    ]
+
+
+def _enrollments_by_day(today: date) -> dict[str, object]:
+    """Completed enrollments of the last 30 days (UTC), ready for the chart and its table."""
+    first = today - timedelta(days=_DAYS - 1)
+    found = dict(
+        EnrollmentPeriod.objects.filter(
+            completed_at__date__gte=first, enrollment__parent__isnull=True
+        )
+        .values_list(TruncDate("completed_at"))
+        .annotate(count=Count("id"))
+    )
+    days = [first + timedelta(days=number) for number in range(_DAYS)]
+    values = [found.get(day, 0) for day in days]
+    return {
+        "labels": [f"{day:%b} {day.day}" for day in days],
+        "values": values,
+        "total": sum(values),
+    }
+
+
+def push_certificate_attention() -> Iterable[Attention]:
+    for warning in certificate.warnings():
+        alarm = warning.level is certificate.Level.ALARM
+        yield Attention(
+            what=warning.sentence,
+            why="Commands reach devices only when they are woken.",
+            button="Open the push certificate",
+            url=reverse("push_certificate"),
+            tone="danger" if alarm else "warning",
+        )
+
+
+def quarantine_attention() -> Iterable[Attention]:
+    count = Quarantine.objects.filter(state=Quarantine.State.WAITING).count()
+    if count:
+        cases = "1 case waits" if count == 1 else f"{count:,} cases wait"
+        yield Attention(
+            what=f"{cases} in quarantine.",
+            why="A device turned up with an identity that was not issued for it. It gets nothing"
+            " until someone decides.",
+            button="Decide",
+            url=reverse("quarantine"),
+        )
+
+
+def push_problem_attention() -> Iterable[Attention]:
+    count = Device.objects.filter(
+        retired_at=None, enrollment__state="Enrolled", enrollment__push_problem__gt=""
+    ).count()
+    if count:
+        devices = "1 device" if count == 1 else f"{count:,} devices"
+        yield Attention(
+            what=f"{devices} cannot be woken.",
+            why="Apple refuses the wake-ups. Commands wait until the device connects by itself.",
+            button="Show them",
+            url=f"{reverse('devices')}?state=suspect",
+        )
+
+
+def push_certificate_step() -> Step:
+    return Step(
+        label="Upload the push certificate",
+        why="Without it no device can enroll or be woken.",
+        button="Upload",
+        url=reverse("push_certificate"),
+        done=certificate.active() is not None,
+    )
+
+
+def first_device_step() -> Step:
+    return Step(
+        label="Enroll the first device",
+        why="Open an enrollment link on it and follow what it says.",
+        button="Show the links",
+        url=reverse("links"),
+        done=Device.objects.filter(enrollment__enrolled_at__isnull=False).exists(),
+    )

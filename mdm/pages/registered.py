@@ -1,0 +1,37 @@
+"""What the core itself adds to the dashboard's frame; called once, when the app loads."""
+
+from __future__ import annotations
+
+from mdm import navigation
+from mdm.navigation import Entry, Panel, Part
+from mdm.pages import acts, overview, panels
+
+
+def register() -> None:
+    for entry in (
+        Entry("Overview", "overview", "home", order=10),
+        Entry("Devices", "devices", "devices", order=20),
+        Entry("Quarantine", "quarantine", "shield-question", "Enrollment", 74),
+        Entry("Push certificate", "push_certificate", "certificate", "Settings", 82),
+        Entry("People", "people", "users", "Settings", 83),
+        Entry("Audit", "audit", "history", "Settings", 89),
+    ):
+        navigation.add_entry(entry)
+    for panel in (
+        Panel("timeline", "Timeline", "mdm/device/timeline.html", panels.timeline, 10),
+        Panel("inventory", "Inventory", "mdm/device/inventory.html", panels.inventory, 30),
+        Panel("identity", "Identity", "mdm/device/identity.html", panels.identity, 60),
+    ):
+        navigation.add_panel(panel)
+    navigation.add_part(Part("device.menu", "mdm/device/menu.html", acts.menu, order=50))
+    navigation.add_pulse(panels.pulse)
+    for events in (panels.checkin_events, panels.period_events, panels.audit_events):
+        navigation.add_events(events)
+    for attention in (
+        overview.push_certificate_attention,
+        overview.quarantine_attention,
+        overview.push_problem_attention,
+    ):
+        navigation.add_attention(attention)
+    navigation.add_step(overview.push_certificate_step, 10)
+    navigation.add_step(overview.first_device_step, 30)

@@ -1,0 +1,278 @@
+"""The table pattern: server-side search, filters, sort and paging described once per table.
+
+A page makes a `Table`, asks it for a `View` of the request and renders `mdm/table.html`.
+Exports stand in `mdm/csv_export.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.db.models import F, QuerySet
+from django.http import HttpRequest, QueryDict
+
+PAGE_SIZE = 50
+# Counting stops here: beyond it "more than 100,000" says as much, and costs no more.
+COUNT_CAP = 100_000
+
+Choices = Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """One column. `template` draws the cell (as `row`), else `value(row)` is shown as text.
+
+    `sort` names the fields that order by it; `value` also fills the CSV. `optional` columns can
+    be hidden, `extra` ones are until someone wants to see them.
+    """
+
+    key: str
+    label: str
+    value: Callable[[Any], object]
+    template: str = ""
+    sort: tuple[str, ...] = ()
+    css: str = ""
+    optional: bool = False
+    extra: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filter:
+    """One chip: `choices()` are offered, `apply` narrows the rows to the one chosen."""
+
+    key: str
+    label: str
+    choices: Callable[[], Choices]
+    apply: Callable[[QuerySet[Any], str], QuerySet[Any]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """`search(rows, text)` makes the search field appear, `selectable` the check boxes."""
+
+    slug: str
+    label: str
+    one: str
+    many: str
+    columns: tuple[Column, ...]
+    filters: tuple[Filter, ...] = ()
+    search: Callable[[QuerySet[Any], str], QuerySet[Any]] | None = None
+    search_hint: str = "Search"
+    order: tuple[str, ...] = ("-id",)
+    selectable: bool = False
+    bulk_place: str = ""
+    export_url: str = ""
+    page_size: int = PAGE_SIZE
+    empty: str = "mdm/table/empty.html"
+
+    @property
+    def extra(self) -> list[str]:
+        return [column.key for column in self.columns if column.extra]
+
+    def narrow(self, rows: QuerySet[Any], query: QueryDict) -> QuerySet[Any]:
+        """The rows that the search and the filters in `query` leave, in its order."""
+        text = query.get("q", "")
+        if self.search and text:
+            rows = self.search(rows, text)
+        for chip in self.filters:
+            value = query.get(chip.key, "")
+            if value:
+                rows = chip.apply(rows, value.replace("\0", ""))
+        return rows
+
+    def sort(self, rows: QuerySet[Any], query: QueryDict) -> QuerySet[Any]:
+        column, descending = self.sorted_by(query)
+        if column is None:
+            return rows.order_by(*self.order)
+        by = [
+            F(name).desc(nulls_last=True) if descending else F(name).asc(nulls_last=True)
+            for name in column.sort
+        ]
+        return rows.order_by(*by, *self.order)
+
+    def sorted_by(self, query: QueryDict) -> tuple[Column | None, bool]:
+        asked = query.get("sort", "")
+        for column in self.columns:
+            if column.sort and column.key == asked.removeprefix("-"):
+                return column, asked.startswith("-")
+        return None, False
+
+    def view(self, request: HttpRequest, rows: QuerySet[Any]) -> View:
+        """One page of `rows` as the request's query asks for it."""
+        query = request.GET
+        narrowed = self.narrow(rows, query)
+        count = min(narrowed.order_by()[: COUNT_CAP + 1].count(), COUNT_CAP + 1)
+        pages = max(1, -(-min(count, COUNT_CAP) // self.page_size))
+        page = _whole(query.get("page", ""), 1, pages)
+        start = (page - 1) * self.page_size
+        shown = self.sort(narrowed, query)[start : start + self.page_size] if count else []
+        return View(
+            table=self,
+            query=query,
+            path=request.path,
+            rows=list(shown),
+            count=count,
+            page=page,
+            pages=pages,
+            hidden=frozenset(request.session.get(f"hidden:{self.slug}", self.extra)),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chip:
+    """A filter as the template draws it."""
+
+    key: str
+    label: str
+    value: str
+    word: str
+    choices: Choices
+    without: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """A column's header: where a click on it leads and how the rows are sorted by it now."""
+
+    column: Column
+    url: str
+    direction: str
+
+
+@dataclass(slots=True, kw_only=True)
+class View:
+    """One page of a table: everything that `mdm/table.html` draws."""
+
+    table: Table
+    query: QueryDict
+    path: str
+    rows: list[Any]
+    count: int
+    page: int
+    pages: int
+    hidden: frozenset[str] = frozenset()
+    chips: list[Chip] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.chips = [self._chip(chip) for chip in self.table.filters]
+
+    @property
+    def columns(self) -> list[Column]:
+        return [c for c in self.table.columns if not (c.optional and c.key in self.hidden)]
+
+    @property
+    def optional_columns(self) -> list[tuple[Column, bool]]:
+        return [(c, c.key not in self.hidden) for c in self.table.columns if c.optional]
+
+    @property
+    def heads(self) -> list[Head]:
+        now, descending = self.table.sorted_by(self.query)
+        heads = []
+        for column in self.columns:
+            own = now is not None and now.key == column.key
+            direction = ("descending" if descending else "ascending") if own else ""
+            turned = column.key if direction != "ascending" else f"-{column.key}"
+            url = self._url(sort=turned, page="") if column.sort else ""
+            heads.append(Head(column=column, url=url, direction=direction))
+        return heads
+
+    @property
+    def searchable(self) -> bool:
+        return self.table.search is not None
+
+    @property
+    def text(self) -> str:
+        return self.query.get("q", "") if self.table.search else ""
+
+    @property
+    def sort(self) -> str:
+        return self.query.get("sort", "")
+
+    @property
+    def narrowed(self) -> bool:
+        return bool(self.text) or any(chip.value for chip in self.chips)
+
+    @property
+    def active(self) -> list[Chip]:
+        return [chip for chip in self.chips if chip.value]
+
+    @property
+    def capped(self) -> bool:
+        return self.count > COUNT_CAP
+
+    @property
+    def count_words(self) -> str:
+        if self.capped:
+            return f"more than {COUNT_CAP:,}"
+        return f"{self.count:,}"
+
+    @property
+    def noun(self) -> str:
+        return self.table.one if self.count == 1 else self.table.many
+
+    @property
+    def first(self) -> int:
+        return (self.page - 1) * self.table.page_size + 1 if self.rows else 0
+
+    @property
+    def last(self) -> int:
+        return self.first + len(self.rows) - 1 if self.rows else 0
+
+    @property
+    def previous_url(self) -> str:
+        return self._url(page=str(self.page - 1)) if self.page > 1 else ""
+
+    @property
+    def next_url(self) -> str:
+        return self._url(page=str(self.page + 1)) if self.page < self.pages else ""
+
+    @property
+    def export_url(self) -> str:
+        return f"{self.table.export_url}?{self.filter_query}" if self.table.export_url else ""
+
+    @property
+    def cleared_url(self) -> str:
+        return f"{self.path}?sort={self.sort}" if self.sort else self.path
+
+    @property
+    def filter_query(self) -> str:
+        """The part of the query that says which rows are meant, for exports and selections."""
+        known = {"q", *(chip.key for chip in self.table.filters)}
+        kept = QueryDict(mutable=True)
+        for key in sorted(known):
+            if self.query.get(key):
+                kept[key] = self.query[key]
+        return kept.urlencode()
+
+    def _chip(self, chip: Filter) -> Chip:
+        choices = list(chip.choices())
+        value = self.query.get(chip.key, "")
+        word = dict(choices).get(value, value)
+        return Chip(
+            key=chip.key,
+            label=chip.label,
+            value=value,
+            word=word,
+            choices=choices,
+            without=self._url(**{chip.key: "", "page": ""}),
+        )
+
+    def _url(self, **changes: str) -> str:
+        query = self.query.copy()
+        for key, value in changes.items():
+            query.pop(key, None)
+            if value:
+                query[key] = value
+        encoded = query.urlencode()
+        return f"{self.path}?{encoded}" if encoded else self.path
+
+
+def _whole(text: str, low: int, high: int) -> int:
+    """`text` as a number between the two; the low one where it is none."""
+    return (
+        max(low, min(high, int(text)))
+        if text.isascii() and text.isdigit() and len(text) < 9
+        else low
+    )

@@ -1,0 +1,179 @@
+"""What every template of the dashboard draws with: icons, times, badges, parts, tables' cells."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+from django import template
+from django.forms import BoundField
+from django.template.loader import render_to_string
+from django.templatetags.static import static
+from django.utils import timezone
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+
+from mdm import navigation, standing
+from mdm.models import Device
+from mdm.tables import Column
+
+register = template.Library()
+
+
+@register.simple_tag
+def icon(name: str, css: str = "") -> SafeString:
+    """An icon of `mdm/icons.svg`; always beside a word, so hidden from screen readers."""
+    return format_html(
+        '<svg class="icon {}" aria-hidden="true" focusable="false"><use href="{}#{}"/></svg>',
+        css,
+        static("mdm/icons.svg"),
+        name,
+    )
+
+
+@register.simple_tag
+def ago(moment: datetime | None, otherwise: str = "never") -> SafeString | str:
+    """A time in words; hovering shows it exactly, in the viewer's zone where scripts run."""
+    if moment is None:
+        return format_html('<span class="text-secondary">{}</span>', otherwise)
+    exact = moment.astimezone(UTC)
+    return format_html(
+        '<time datetime="{}" title="{}">{}</time>',
+        exact.isoformat(timespec="milliseconds"),
+        exact.strftime("%Y-%m-%d %H:%M:%S UTC"),
+        in_words(moment, timezone.now()),
+    )
+
+
+def in_words(moment: datetime, now: datetime) -> str:
+    """`5 minutes ago`, `in 3 days`; a date once it is more than a year away."""
+    seconds = int((now - moment).total_seconds())
+    distance = abs(seconds)
+    if distance < 10:
+        return "just now"
+    if distance >= 365 * 86_400:
+        return moment.strftime("%Y-%m-%d")
+    size, unit = next((size, unit) for size, unit in _UNITS if distance >= size)
+    number = distance // size
+    words = f"{number} {unit}{'' if number == 1 else 's'}"
+    return f"{words} ago" if seconds > 0 else f"in {words}"
+
+
+_UNITS = ((86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second"))
+
+_TONES = {
+    "good": "bg-green-lt",
+    "busy": "bg-azure-lt",
+    "warning": "bg-orange-lt",
+    "bad": "bg-red-lt",
+    "off": "bg-secondary-lt",
+}
+
+
+@register.simple_tag
+def badge(word: str, tone: str, icon_name: str, title: str = "") -> SafeString:
+    """A state: icon and word in the color of its tone; `title` is the evidence on hover."""
+    return format_html(
+        '<span class="badge state {}"{}>{}<span>{}</span></span>',
+        _TONES[tone],
+        format_html(' title="{}"', title) if title else "",
+        icon(icon_name),
+        word,
+    )
+
+
+@register.simple_tag
+def standing_of(device: Device) -> standing.Standing:
+    return standing.of(device, timezone.now())
+
+
+@register.simple_tag
+def standing_badge(device: Device) -> SafeString:
+    now = timezone.now()
+    stands = standing.of(device, now)
+    since = f" Since {stands.since.astimezone(UTC):%Y-%m-%d %H:%M UTC}." if stands.since else ""
+    return badge(stands.word, stands.tone, stands.icon, stands.why + since)
+
+
+_GLYPHS = {
+    "iOS": "device-mobile",
+    "iPadOS": "device-ipad",
+    "macOS": "device-laptop",
+    "tvOS": "device-tv",
+    "visionOS": "device-vision-pro",
+    "watchOS": "device-watch",
+}
+
+
+@register.simple_tag
+def glyph(device: Device, css: str = "") -> SafeString:
+    """The picture for a device's platform."""
+    return icon(_GLYPHS.get(device.platform, "devices"), css)
+
+
+@register.simple_tag(takes_context=True)
+def parts(context: template.RequestContext, place: str, subject: Any = None) -> SafeString:
+    """Everything that apps registered for this place of the page."""
+    drawn = (
+        (render_to_string(part.template, part.context(subject), request=context.get("request")),)
+        for part in navigation.parts(place)
+    )
+    return format_html_join("\n", "{}", drawn)
+
+
+@register.simple_tag(takes_context=True)
+def cell(context: template.RequestContext, column: Column, row: Any) -> SafeString | str:
+    """One cell of a table; text is escaped."""
+    if column.template:
+        return render_to_string(column.template, {"row": row}, request=context.get("request"))
+    value = column.value(row)
+    if isinstance(value, datetime):
+        return ago(value)
+    if value is None or value == "":
+        return format_html('<span class="text-secondary">{}</span>', "—")
+    return format_html("{}", value)
+
+
+@register.filter
+def percent(part: int, whole: int) -> str:
+    """`part` of `whole` as a number that SVG takes as a width."""
+    return f"{100 * part / whole:.3f}" if whole else "0"
+
+
+@register.filter
+def human(name: str) -> str:
+    """`InstalledApplicationList` as `Installed application list`; Apple's shouting words stay."""
+    words: list[str] = []
+    for letter in str(name):
+        if words and letter.isupper() and not (words[-1][-1:].isupper()):
+            words.append(letter)
+        elif words and letter.islower() and len(words[-1]) > 1 and words[-1].isupper():
+            words[-1], tail = words[-1][:-1], words[-1][-1]
+            words.append(tail + letter)
+        elif words:
+            words[-1] += letter
+        else:
+            words.append(letter)
+    return " ".join(_lower_unless_shouting(words))
+
+
+def _lower_unless_shouting(words: Iterable[str]) -> list[str]:
+    return [w if i == 0 or w.isupper() else w.lower() for i, w in enumerate(words)]
+
+
+@register.filter("hex")
+def as_hex(value: bytes | memoryview | None) -> str:
+    return bytes(value).hex() if value is not None else ""
+
+
+@register.filter
+def styled(field: BoundField) -> SafeString:
+    """A form's field in Tabler's dress, tied to its error and its help."""
+    kind = getattr(field.field.widget, "input_type", "")
+    css = {"checkbox": "form-check-input", "select": "form-select"}.get(kind, "form-control")
+    attributes = {"class": f"{css} is-invalid" if field.errors else css}
+    if field.errors:
+        attributes["aria-invalid"] = "true"
+        attributes["aria-describedby"] = f"{field.id_for_label}-error"
+    return SafeString(field.as_widget(attrs=attributes))
