@@ -11,7 +11,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from mdm.push.connection import Connection, Reply
+from hpack import NeverIndexedHeaderTuple
+
+from mdm.push.connection import Connection, Header, Reply
 from mdm.push.transport import Interrupted, NoAnswer, Outcome, Push, Unreachable
 
 _LONGEST_REASON = 60
@@ -56,12 +58,16 @@ class Apns:
     async def send(self, push: Push) -> Outcome:
         """Apple's answer. Raises Unreachable, Interrupted, NoAnswer; never waits longer than the
         deadline, the time in which it waits for its turn included."""
-        begun = asyncio.get_running_loop().time()
+        loop = asyncio.get_running_loop()
+        half_time = loop.time() + self._limits.deadline / 2
+        doubt = loop.call_at(half_time, self._ping)
         try:
             async with asyncio.timeout(self._limits.deadline), self._in_flight:
                 return await self._persist(push)
         except TimeoutError:
-            raise self._silence(begun) from None
+            raise self._silence(half_time) from None
+        finally:
+            doubt.cancel()
 
     async def close(self) -> None:
         """Let what is in flight end, and hang up."""
@@ -136,10 +142,15 @@ class Apns:
             and now - connection.heard_at < self._limits.idle
         )
 
-    def _silence(self, begun: float) -> NoAnswer | Unreachable:
-        """Why a push that began at `begun` has no answer: it alone, or the whole connection."""
+    def _ping(self) -> None:
+        if self._connection is not None:
+            self._connection.ping()
+
+    def _silence(self, half_time: float) -> NoAnswer | Unreachable:
+        """Why a push has no answer: it alone, or the whole connection, which then did not answer
+        to the ping at half time either."""
         connection = self._connection
-        if connection is None or connection.heard_at >= begun:
+        if connection is None or connection.heard_at >= half_time:
             return NoAnswer(f"no answer within {self._limits.deadline:g} s")
         connection.abort("nothing is heard from it")
         self._drop(connection, "nothing is heard from it")
@@ -162,12 +173,12 @@ class Apns:
             pause = min(2.0 ** min(self._failures - 2, 10), _LONGEST_PAUSE)
             self._not_before = asyncio.get_running_loop().time() + pause
 
-    def _headers(self, push: Push) -> list[tuple[str, str]]:
+    def _headers(self, push: Push) -> list[Header]:
         return [
             (":method", "POST"),
             (":scheme", "https"),
             (":authority", self._authority),
-            (":path", f"/3/device/{push.token_hex}"),
+            NeverIndexedHeaderTuple(":path", f"/3/device/{push.token_hex}"),
             ("apns-topic", push.topic),
             ("apns-push-type", "mdm"),
             ("apns-priority", "10"),
