@@ -7,10 +7,12 @@ from urllib.parse import quote, urlencode
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
 
 from enrollment.models import EnrollmentLink
 from enrollment.wire.authority import Authority
-from mdm.models import Refusal
+from mdm.models import Identity, Refusal
 from mdm.refusals import tally
 from mdm.wsgi import application
 from tests import machines
@@ -107,3 +109,25 @@ def test_scep_sets_no_cookie_and_goes_round_the_middleware(ca: Authority) -> Non
     response = call("POST", "/scep", "operation=GetCACaps", b"x")
     assert response.status == 200
     assert set(response.headers) == {"Content-Length", "Content-Type"}
+
+
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    method=st.sampled_from(["GET", "POST"]),
+    query=st.one_of(
+        st.text(st.characters(max_codepoint=255), max_size=200),
+        st.binary(max_size=200).map(
+            lambda data: f"{OPERATION}&message={quote(base64.b64encode(data))}"
+        ),
+    ),
+    body=st.binary(max_size=400),
+)
+def test_rubbish_gets_a_clean_4xx_and_changes_nothing(
+    ca: Authority, method: str, query: str, body: bytes
+) -> None:
+    operations = "GetCACaps", "GetCACert"
+    assume(not any(f"operation={operation}" in query for operation in operations))
+    assert call(method, "/scep", query, body).status == 400
+    assert not Identity.objects.exists()
