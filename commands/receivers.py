@@ -4,12 +4,11 @@ take the command is for `commands/queue.py` to say.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
 
-from mdm.models import Device, Enrollment
+from django.db import connection
 
 
 class NameKind(StrEnum):
@@ -67,29 +66,22 @@ def find(names: Mapping[NameKind, Iterable[object]]) -> Found:
 
 
 def _look_up(kind: NameKind, wanted: dict[int | str, Name], found: Found) -> None:
-    for batch in _batches(list(wanted)):
-        for key, enrollment in _LOOK_UP[kind](batch):
-            name = wanted.pop(key)
-            if enrollment is None:
-                found.unfound.append(Unfound(name, NOT_ENROLLED))
-            else:
-                found.enrollments.setdefault(enrollment, name)
+    for key, enrollment in _rows(_LOOK_UP[kind], list(wanted)):
+        name = wanted.pop(key)
+        if enrollment is None:
+            found.unfound.append(Unfound(name, NOT_ENROLLED))
+        else:
+            found.enrollments.setdefault(enrollment, name)
     found.unfound += [Unfound(name, _NOBODY[kind]) for name in wanted.values()]
 
 
-def _enrollments(column: str) -> Callable[[list[Any]], Iterable[tuple[Any, int | None]]]:
-    def look_up(keys: list[Any]) -> Iterable[tuple[Any, int | None]]:
-        return Enrollment.objects.filter(**{f"{column}__in": keys}).values_list(column, "pk")
-
-    return look_up
-
-
-def _devices(column: str) -> Callable[[list[Any]], Iterable[tuple[Any, int | None]]]:
-    def look_up(keys: list[Any]) -> Iterable[tuple[Any, int | None]]:
-        found = Device.objects.filter(**{f"{column}__in": keys})
-        return found.values_list(column, "enrollment_id")
-
-    return look_up
+def _rows(statement: str, keys: list[int | str]) -> list[tuple[int | str, int | None]]:
+    """One statement with one parameter, however many names there are."""
+    if not keys:
+        return []
+    with connection.cursor() as cursor:
+        cursor.execute(statement, [keys])
+        return list(cursor.fetchall())
 
 
 def _key(kind: NameKind, name: object) -> int | str | None:
@@ -106,22 +98,17 @@ def _shown(name: object) -> str:
     return str(name)[:_LONGEST].replace("\0", "\\0")
 
 
-def _batches(keys: list[int | str]) -> Iterator[list[int | str]]:
-    # One statement takes at most 65,535 parameters.
-    for start in range(0, len(keys), _BATCH):
-        yield keys[start : start + _BATCH]
-
-
-_BATCH = 10_000
 _BIGGEST_ID = 2**63 - 1
 _LONGEST = 255
 # The key of a device channel is its UDID in lower case: unique, as the UDID of a machine whose
 # logic board went into another is not.
-_LOOK_UP: Mapping[NameKind, Callable[[list[Any]], Iterable[tuple[Any, int | None]]]] = {
-    NameKind.ENROLLMENT: _enrollments("pk"),
-    NameKind.DEVICE: _devices("pk"),
-    NameKind.SERIAL_NUMBER: _devices("serial_number"),
-    NameKind.UDID: _enrollments("key"),
+_LOOK_UP: Mapping[NameKind, str] = {
+    NameKind.ENROLLMENT: "SELECT id, id FROM mdm_enrollment WHERE id = ANY(%s::bigint[])",
+    NameKind.DEVICE: "SELECT id, enrollment_id FROM mdm_device WHERE id = ANY(%s::bigint[])",
+    NameKind.SERIAL_NUMBER: (
+        "SELECT serial_number, enrollment_id FROM mdm_device WHERE serial_number = ANY(%s::text[])"
+    ),
+    NameKind.UDID: "SELECT key, id FROM mdm_enrollment WHERE key = ANY(%s::text[])",
 }
 _NOBODY: Mapping[NameKind, str] = {
     NameKind.ENROLLMENT: "There is no such enrollment.",

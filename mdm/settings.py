@@ -262,6 +262,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PAGINATION_CLASS": "mdm.pagination.CursorPagination",
     "DEFAULT_SCHEMA_CLASS": "mdm.api.answers.AutoSchema",
     "EXCEPTION_HANDLER": "drf_standardized_errors.handler.exception_handler",
+    "DEFAULT_METADATA_CLASS": None,
     "PAGE_SIZE": 100,
 }
 # 100,000 receivers by UDID fit twice.
@@ -273,7 +274,7 @@ DRF_STANDARDIZED_ERRORS = {
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "GuardMDM",
-    "DESCRIPTION": "Everything the dashboard can do.",
+    "DESCRIPTION": "Devices, enrollments, commands and enrollment links, as the dashboard has them.",
     "VERSION": "1",
     "OAS_VERSION": "3.1.1",
     "SCHEMA_PATH_PREFIX": r"/api/v1",

@@ -268,3 +268,10 @@ def test_the_docs_ask_a_stranger_to_sign_in(client):
 
     assert response.status_code == 302
     assert response["Location"].startswith("/accounts/login/")
+
+
+def test_the_session_of_someone_switched_off_is_refused(admin):
+    client = signed_in(admin)
+    User.objects.filter(pk=admin.pk).update(is_active=False)
+
+    assert client.get("/api/v1/devices/").status_code == 401

@@ -37,8 +37,9 @@ def test_no_sign_in_answers_401(client):
     assert error(response)["code"] == "not_authenticated"
 
 
-def test_a_wrong_method_answers_405(api: APIClient):
-    response = api.put("/api/v1/devices/", {}, format="json")
+@pytest.mark.parametrize("method", ["put", "patch", "delete", "options", "trace"])
+def test_a_wrong_method_answers_405(api: APIClient, method):
+    response = api.generic(method.upper(), "/api/v1/devices/")
 
     assert response.status_code == 405
     assert error(response)["code"] == "method_not_allowed"
