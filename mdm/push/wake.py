@@ -23,7 +23,7 @@ from mdm import secrets
 from mdm.models import Enrollment, PushCertificate
 from mdm.push import certificate as certificates
 from mdm.push import claims, verdict
-from mdm.push.apns import Apns
+from mdm.push.apns import Apns, Limits
 from mdm.push.claims import Claim
 from mdm.push.courier import courier
 from mdm.push.publish import call_worker_on_commit
@@ -35,6 +35,7 @@ from mdm.push.verdict import Verdict
 EXPIRATION = timedelta(days=7)
 # While no push can succeed, one push is tried this often.
 PROBE_EVERY = timedelta(seconds=15)
+LIMITS = Limits()
 _BUDGET = timedelta(seconds=20)
 _LOOK_EVERY = 0.05
 # Runs at the same time, over all workers: more would keep them from their other work while
@@ -188,7 +189,7 @@ def _transport(certificate: PushCertificate) -> Callable[[], Apns]:
         key = secrets.unseal("push_key", certificate.sealed_key)
         ca = settings.ENV.apns_ca
         context = client_context(certificate.certificate.encode(), key, ca=ca)
-        return Apns(settings.ENV.apns_url, context)
+        return Apns(settings.ENV.apns_url, context, LIMITS)
 
     return make
 

@@ -23,6 +23,11 @@ def apple(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     return ensure_authority(tmp_path_factory.mktemp("apple"))
 
 
+@pytest.fixture(scope="session")
+def topic(apple: Authority) -> str:
+    return apple.topic
+
+
 @pytest.fixture
 def service(apple: Authority, settings: Settings) -> Iterator[Service]:
     """The push service that the settings name."""
@@ -42,14 +47,14 @@ def push_certificate(apple: Authority, db: None) -> PushCertificate:
 
 
 @pytest.fixture
-def enroll(service: Service, apple: Authority, db: None) -> Enroll:
+def enroll(service: Service, topic: str, db: None) -> Enroll:
     """Makes an enrolled device that is due; `away=True` for one whose token the service knows
     nothing of."""
 
     def make(*, away: bool = False, **fields: object) -> Enrollment:
-        enrollment, token = new_enrollment(apple.topic, **fields)
+        enrollment, token = new_enrollment(**{"topic": topic} | fields)
         if not away:
-            service.run(lambda: service.stand_in.postbox.register(token, apple.topic))
+            service.run(lambda: service.stand_in.postbox.register(token, topic))
         return enrollment
 
     return make

@@ -13,7 +13,7 @@ from mdm.secrets import seal, unseal
 MAGIC = "0E6C1C3F-2B5A-4B0B-9C3C-8F6F7B1D2A90"
 
 
-def new_enrollment(topic: str, **fields: object) -> tuple[Enrollment, str]:
+def new_enrollment(**fields: object) -> tuple[Enrollment, str]:
     """An enrolled device that is due, and its push token in hex."""
     token = random.token_bytes(32)
     now = timezone.now()
@@ -24,7 +24,6 @@ def new_enrollment(topic: str, **fields: object) -> tuple[Enrollment, str]:
         "channel": Enrollment.Channel.DEVICE,
         "device_identifier": token.hex()[:40],
         "state": Enrollment.State.ENROLLED,
-        "topic": topic,
         "push_magic": MAGIC,
         "sealed_push_token": seal("push_token", token),
         "token_updated_at": now - timedelta(days=1),
