@@ -29,7 +29,7 @@ lint: install-dev  ## formatting, lint, types, the floors, migrations, templates
 	@$(VENV)/ruff check .
 	@$(VENV)/mypy .
 	@$(VENV)/lint-imports
-	@GUARD_ENV=test $(VENV)/python manage.py makemigrations --check --dry-run
+	@GUARD_ENV=test $(VENV)/python -W ignore::RuntimeWarning manage.py makemigrations --check --dry-run
 	@GUARD_ENV=test $(VENV)/python manage.py check_templates
 
 format: install-dev  ## put the code into its format
