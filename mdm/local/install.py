@@ -9,6 +9,7 @@ import argparse
 import hashlib
 import importlib.util
 import shutil
+import ssl
 import subprocess
 import sys
 from pathlib import Path
@@ -55,8 +56,8 @@ def install(kind: str) -> None:
     _say("Installing the installer (uv)")
     _run(*_pip(), "install", "-q", "--retries", "2", "--require-hashes", "-r", str(_INSTALLER))
     _say("Installing the packages")
-    uv = str(VENV / "bin" / "uv")
-    _run(uv, "pip", "sync", "--python", str(_PYTHON), "--require-hashes", str(_LOCKS[kind]))
+    uv = (str(VENV / "bin" / "uv"), *_certificates())
+    _run(*uv, "pip", "sync", "--python", str(_PYTHON), "--require-hashes", str(_LOCKS[kind]))
     _STAMP.write_text(f"{kind} {_digest()}\n")
 
 
@@ -88,6 +89,13 @@ def _pip() -> tuple[str, ...]:
     if any((VENV / "lib").glob("python3*/site-packages/pip")):
         return (str(_PYTHON), "-m", "pip")
     return (sys.executable, "-m", "pip", "--python", str(_PYTHON))
+
+
+def _certificates() -> tuple[str, ...]:
+    """Trust what the machine trusts, as pip does: a company's proxy may have its own CA. uv's own
+    list is for machines that have none.
+    """
+    return ("--system-certs",) if ssl.get_default_verify_paths().cafile else ()
 
 
 def _run(*command: str, log: Path = VENV / "install.log") -> None:
