@@ -201,7 +201,9 @@ class NewTokenSerializer(serializers.Serializer[Any]):
         allow_empty=False,
         help_text="`read` to look, `write` to change; a client that does both needs both.",
     )
-    expires_in_days = serializers.IntegerField(min_value=1, max_value=365, default=90)
+    expires_in_days = serializers.IntegerField(
+        min_value=1, max_value=tokens.LONGEST.days, default=90
+    )
 
 
 class ShownTokenSerializer(TokenSerializer):

@@ -9,14 +9,16 @@ from django.db.models import QuerySet
 from django.shortcuts import get_object_or_404
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
-from rest_framework import mixins, serializers, viewsets
+from rest_framework import mixins, serializers, status, viewsets
 from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from mdm import devices
+from mdm.api.errors import Conflict
 from mdm.audit.actor import Actor
 from mdm.models import Enrollment
+from mdm.push.wake import wake
 from mdm.serializers import (
     EnrollmentDetailSerializer,
     EnrollmentSerializer,
@@ -62,6 +64,14 @@ class EnrollmentViewSet(
         enrollment = self.get_object()
         devices.release(Actor.of(request), enrollment)
         return Response(self.get_serializer(self.get_queryset().get(pk=enrollment.pk)).data)
+
+    @extend_schema(request=None, responses={status.HTTP_204_NO_CONTENT: None})
+    @action(detail=True, methods=["post"])
+    def wake(self, request: Request, **kwargs: Any) -> Response:
+        """Ask Apple to tell the device to connect."""
+        if not wake([self.get_object().pk], refused_too=True):
+            raise Conflict("This device is not enrolled now, so it cannot be woken.")
+        return Response(status=status.HTTP_204_NO_CONTENT)
 
     @extend_schema(responses=SectionSerializer(many=True))
     @action(detail=True, filterset_class=None, pagination_class=None)

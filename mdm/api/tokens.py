@@ -8,6 +8,7 @@ from typing import Any, cast
 from django.db.models import QuerySet
 from drf_spectacular.utils import extend_schema
 from rest_framework import mixins, status, viewsets
+from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -37,13 +38,16 @@ class TokenViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[ApiToken]):
         """Make a token. The answer shows its text, which is kept nowhere."""
         wanted = NewTokenSerializer(data=request.data)
         wanted.is_valid(raise_exception=True)
-        token, text = tokens.create(
-            Actor.of(request),
-            cast(User, request.user),
-            name=wanted.validated_data["name"],
-            scopes=[tokens.Scope(scope) for scope in wanted.validated_data["scopes"]],
-            expires_in=timedelta(days=wanted.validated_data["expires_in_days"]),
-        )
+        try:
+            token, text = tokens.create(
+                Actor.of(request),
+                cast(User, request.user),
+                name=wanted.validated_data["name"],
+                scopes=[tokens.Scope(scope) for scope in wanted.validated_data["scopes"]],
+                expires_in=timedelta(days=wanted.validated_data["expires_in_days"]),
+            )
+        except tokens.BadToken as error:
+            raise ValidationError({error.field: [str(error)]}) from None
         shown = {**TokenSerializer(token).data, "token": text}
         return Response(
             shown, status=status.HTTP_201_CREATED, headers={"Cache-Control": "no-store"}

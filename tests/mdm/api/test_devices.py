@@ -139,6 +139,19 @@ def test_releasing_an_enrollment_ends_its_period(api, enroll):
     assert released.json()["periods"][0]["ended_by"] == "Released"
 
 
+def test_a_wake_up_is_due_at_once_and_only_for_who_is_enrolled(api, enroll):
+    enrollment, gone = enroll("AAA"), enroll("BBB", state="CheckedOut")
+    Enrollment.objects.update(topic="com.apple.mgmt.x", push_magic="m", sealed_push_token=b"t")
+
+    assert api.post(f"/api/v1/enrollments/{enrollment.pk}/wake/").status_code == 204
+    assert api.post(f"/api/v1/enrollments/{gone.pk}/wake/").status_code == 409
+
+    enrollment.refresh_from_db()
+    gone.refresh_from_db()
+    assert enrollment.wake_at is not None
+    assert gone.wake_at is None
+
+
 def test_an_enrollment_shows_no_push_token_and_no_push_magic(api, enroll):
     enrollment = enroll("AAA")
     Enrollment.objects.filter(pk=enrollment.pk).update(

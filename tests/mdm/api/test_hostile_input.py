@@ -105,3 +105,16 @@ def test_a_token_of_any_form_is_answered(admin, client, body):
 @pytest.fixture
 def enroll_once(enroll):
     return enroll("AAA", platform="macOS", os_version="15.1", supervised=True)
+
+
+@pytest.mark.parametrize("text", ["\ud800", "a\udfffb", "\0", "\x1b[2J"])
+def test_text_that_a_database_cannot_hold_is_told_of(admin, api, client, text):
+    client.force_login(admin)
+
+    for key in ("serial_numbers", "udids", "enrollments", "devices"):
+        refused = post(api, "/api/v1/commands/", {"request_type": "RestartDevice", key: [text]})
+        assert refused.status_code == 400
+    unknown = {"request_type": text, "serial_numbers": ["AAA"]}
+    assert post(api, "/api/v1/commands/", unknown).status_code == 400
+    assert post(api, "/api/v1/links/", {"name": text}).status_code == 400
+    assert post(client, "/api/v1/tokens/", {"name": text, "scopes": ["read"]}).status_code == 400
