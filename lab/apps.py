@@ -20,4 +20,4 @@ class LabConfig(AppConfig):
             )
         from mdm.navigation import Entry, add_entry
 
-        add_entry(Entry("Lab", "lab", "flask", order=1000))
+        add_entry(Entry("Lab", "lab", "flask", section="Stand-ins", order=1000))

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
@@ -63,7 +62,6 @@ class Command(BaseCommand):
             raise CommandError(f"The database does not answer: {reason}") from None
 
     def _run(self, options: dict[str, Any]) -> None:
-        logging.getLogger("httpx").setLevel(logging.WARNING)
         wanted = options["devices"]
         running = process.run(
             self._place,
