@@ -63,7 +63,6 @@ _PARSER_ERRORS = (
     IndexError,
     AttributeError,
     OverflowError,
-    RecursionError,
     UnsupportedAlgorithm,
     x509.DuplicateExtension,
     x509.InvalidVersion,

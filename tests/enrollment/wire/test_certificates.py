@@ -64,6 +64,10 @@ def test_an_identity_is_for_clients_only_and_carries_its_binding(
     constraints = identity.extensions.get_extension_for_class(x509.BasicConstraints)
     assert constraints.critical
     assert not constraints.value.ca
+    usage = identity.extensions.get_extension_for_class(x509.KeyUsage).value
+    assert usage.digital_signature
+    assert usage.key_encipherment
+    assert not usage.key_cert_sign
     assert Binding.from_certificate(identity) == BINDING
     assert identity.subject.rfc4514_string() == "CN=MDM Identity C02XX1234"
     assert verify(tmp_path, authority, identity, "sslclient")

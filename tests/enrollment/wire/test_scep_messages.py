@@ -116,25 +116,26 @@ def test_a_request_with_an_odd_version_number_is_read() -> None:
     assert opened(CLIENT.but(csr=with_version(CLIENT.csr, 2))).challenge == "the-challenge"
 
 
+def written_as(client: Client, envelope: bytes, octets: bytes) -> bytes:
+    """The client's message around `envelope`, in indefinite lengths, its content as `octets`."""
+    der = client.but(content=envelope).message()
+    whole, info = core.OctetString(envelope).dump(), cms.ContentInfo.load(der)
+    after = der[der.index(whole) + len(whole) :]
+    signed_data = info["content"]
+    head = signed_data["version"].dump() + signed_data["digest_algorithms"].dump()
+    content_type = signed_data["encap_content_info"]["content_type"].dump()
+    end = b"\0\0"
+    content = b"\x30\x80" + content_type + b"\xa0\x80" + octets + end * 2
+    inside = b"\xa0\x80\x30\x80" + head + content + after + end * 2
+    return b"\x30\x80" + info["content_type"].dump() + inside + end
+
+
 def test_a_request_in_indefinite_lengths_is_read() -> None:
     """Some clients write BER, content in several pieces."""
     envelope = CLIENT._envelope()
-    client = CLIENT.but(content=envelope)
-    info = cms.ContentInfo.load(client.message())
-    der = info.dump()
-    whole = core.OctetString(envelope).dump()
     pieces = b"".join(core.OctetString(part).dump() for part in (envelope[:99], envelope[99:]))
-    start = der.index(whole)
-    before, after = info["content"]["encap_content_info"], der[start + len(whole) :]
-    content_type = before["content_type"].dump()
-    version = info["content"]["version"].dump() + info["content"]["digest_algorithms"].dump()
-    end = b"\x00\x00"
-    ber = (
-        b"\x30\x80" + info["content_type"].dump() + b"\xa0\x80\x30\x80" + version
-        + b"\x30\x80" + content_type + b"\xa0\x80\x24\x80" + pieces + end * 3
-        + after + end * 3
-    )  # fmt: skip
-    request = scep.open_request(scep.read_message(ber), AUTHORITY)
+    message = written_as(CLIENT, envelope, b"\x24\x80" + pieces + b"\0\0")
+    request = scep.open_request(scep.read_message(message), AUTHORITY)
     assert request.challenge == "the-challenge"
 
 
@@ -187,6 +188,15 @@ def test_a_weak_key_is_refused() -> None:
     key = rsa_key("weak", 1024)
     with pytest.raises(BadAlgorithm):
         opened(CLIENT.but(key=key, csr=build_csr(key, "c"), signer=self_signed(key)))
+
+
+def test_an_envelope_with_an_initialization_vector_of_another_length_is_refused() -> None:
+    envelope = seal_envelope(CLIENT.csr, AUTHORITY.certificate, Cipher.AES_128)
+    algorithm = envelope["encrypted_content_info"]["content_encryption_algorithm"]
+    algorithm["parameters"] = core.OctetString(b"short")
+    info = cms.ContentInfo({"content_type": "enveloped_data", "content": envelope})
+    with pytest.raises(BadRequest, match="initialization vector"):
+        opened(CLIENT.but(content=info.dump(force=True)))
 
 
 def test_an_elliptic_key_cannot_be_certified_by_scep() -> None:
@@ -251,6 +261,16 @@ BOMBS = {
 def test_a_bomb_is_refused_cleanly(bomb: bytes) -> None:
     with pytest.raises(Unreadable):
         scep.read_message(bomb)
+
+
+def test_content_nested_without_end_is_refused_cleanly() -> None:
+    """An OCTET STRING may be made of OCTET STRINGs, which may be made of OCTET STRINGs."""
+    nested = b"\x04\x00"
+    while len(nested) < 20_000:
+        nested = b"\x24\x83" + len(nested).to_bytes(3, "big") + nested
+    message = scep.read_message(written_as(CLIENT, CLIENT._envelope(), nested))
+    with pytest.raises(BadRequest):
+        scep.open_request(message, AUTHORITY)
 
 
 @given(st.binary(max_size=300))
