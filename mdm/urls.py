@@ -6,8 +6,9 @@ from django.urls import include, path, re_path
 from mdm.api.answers import NothingHere
 
 urlpatterns = [
-    path("", include("mdm.pages.urls")),
+    # Ahead of the core's pages, where any word after a device is one of its panels.
     path("", include("enrollment.pages.urls")),
+    path("", include("mdm.pages.urls")),
     path("commands/", include("commands.pages.urls")),
     path("enroll/", include("enrollment.urls")),
     path("accounts/", include("allauth.urls")),
