@@ -216,23 +216,23 @@ def wrong(name: str, pair: Pair, issue: Issue) -> tuple[bytes, bytes | None, str
         Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
     )
     return {
-        "nothing": (b"", None, None),
-        "noise": (os.urandom(500), None, None),
-        "text": (b"<plist/>", None, None),
-        "too much": (pem + b"\n" * 200_000, key, None),
-        "a request": (_request(pair) + key, None, None),
-        "no key": (pem, None, None),
-        "a damaged certificate": (pem.replace(b"M", b"N"), key, None),
-        "a damaged key": (pem, key.replace(b"M", b"N"), None),
-        "a key without its password": (pem, encrypted(key), None),
-        "a wrong password": (pem, encrypted(key), "wrong"),
-        "PKCS#12 without its password": (as_pkcs12(pair, PASSWORD), None, None),
-        "PKCS#12 with a wrong password": (as_pkcs12(pair, PASSWORD), None, "wrong"),
-        "another key": (pem, other, None),
-        "another purpose": (*texts(issue("com.example.app")), None),
-        "expired": (*texts(issue("com.apple.mgmt.External.1", begins=-9, ends=-2)), None),
-        "not yet": (*texts(issue("com.apple.mgmt.External.1", begins=9)), None),
-    }[name]
+        "nothing": lambda: (b"", None, None),
+        "noise": lambda: (os.urandom(500), None, None),
+        "text": lambda: (b"<plist/>", None, None),
+        "too much": lambda: (pem + b"\n" * 200_000, key, None),
+        "a request": lambda: (_request(pair) + key, None, None),
+        "no key": lambda: (pem, None, None),
+        "a damaged certificate": lambda: (pem.replace(b"M", b"N"), key, None),
+        "a damaged key": lambda: (pem, key.replace(b"M", b"N"), None),
+        "a key without its password": lambda: (pem, encrypted(key), None),
+        "a wrong password": lambda: (pem, encrypted(key), "wrong"),
+        "PKCS#12 without its password": lambda: (as_pkcs12(pair, PASSWORD), None, None),
+        "PKCS#12 with a wrong password": lambda: (as_pkcs12(pair, PASSWORD), None, "wrong"),
+        "another key": lambda: (pem, other, None),
+        "another purpose": lambda: (*texts(issue("com.example.app")), None),
+        "expired": lambda: (*texts(issue("com.apple.mgmt.External.1", begins=-9, ends=-2)), None),
+        "not yet": lambda: (*texts(issue("com.apple.mgmt.External.1", begins=9)), None),
+    }[name]()
 
 
 @pytest.mark.parametrize(
