@@ -84,3 +84,10 @@ def enroll(db: None) -> Enroll:
         return enrollment
 
     return make
+
+
+@pytest.fixture
+def static_files(settings: Any) -> None:
+    """Static files are served from where they lie: nothing was collected for this run."""
+    storage = "django.contrib.staticfiles.storage.StaticFilesStorage"
+    settings.STORAGES = {**settings.STORAGES, "staticfiles": {"BACKEND": storage}}

@@ -40,7 +40,7 @@ def test_the_schema_names_every_resource_and_every_error(api):
 
 
 @pytest.mark.django_db
-def test_the_docs_stay_on_this_server_and_hold_no_inline_code(admin: User):
+def test_the_docs_stay_on_this_server_and_hold_no_inline_code(admin: User, static_files: None):
     client = Client()
     client.force_login(admin)
 
