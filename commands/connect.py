@@ -86,6 +86,9 @@ def _why_not(row: Row, signer: identity.SignerCertificate) -> DeviceResponse:
 
 
 # --- The statements -------------------------------------------------------------------------------
+#
+# Rows are found by values that are known when the search begins (scalar subqueries, row addresses)
+# and not by joins: a plan that was made while a table was small stays a good one when it has grown.
 
 # Who speaks; `may` is whether this identity may. Everything below depends on it.
 _SPEAKER = """
@@ -95,19 +98,21 @@ WITH speaker AS MATERIALIZED (
     FROM mdm_enrollment WHERE key = %(key)s
 )"""
 
+_ITS_OWN = "q.enrollment_id = (SELECT id FROM speaker WHERE may)"
+
 # The next command; `{skip}` says which entries are out of the question now.
-_NEXT = """
+_NEXT = f"""
 next AS MATERIALIZED (
-    SELECT q.id, q.payload_id, q.sealed_payload
-    FROM speaker s JOIN commands_queueentry q ON q.enrollment_id = s.id
-    WHERE s.may AND q.finished_at IS NULL AND (q.expires_at IS NULL OR q.expires_at > now())
-          {skip}
+    SELECT q.ctid AS place, q.payload_id, q.sealed_payload
+    FROM commands_queueentry q
+    WHERE {_ITS_OWN} AND q.finished_at IS NULL
+          AND (q.expires_at IS NULL OR q.expires_at > now()) {{skip}}
     ORDER BY q.priority DESC, q.id LIMIT 1
 ), sent AS (
     UPDATE commands_queueentry q
     SET state = 'Sent', sent_at = COALESCE(q.sent_at, now()),
         deliveries = LEAST(q.deliveries + 1, 32000)
-    FROM next WHERE q.id = next.id AND q.finished_at IS NULL
+    WHERE q.ctid = (SELECT place FROM next) AND q.finished_at IS NULL
 )"""
 
 # Last contact is kept to the minute. A wake-up stays due while there is something to do; `wake_at`
@@ -116,18 +121,22 @@ _SEEN = """
 seen AS (
     UPDATE mdm_enrollment e
     SET last_seen_at = now(),
-        wake_at = CASE WHEN EXISTS (SELECT FROM next) OR e.wake_at IS DISTINCT FROM s.wake_at
+        wake_at = CASE WHEN EXISTS (SELECT FROM next)
+                            OR e.wake_at IS DISTINCT FROM (SELECT wake_at FROM speaker)
                        THEN e.wake_at ELSE {later} END
-    FROM speaker s
-    WHERE e.id = s.id AND s.may
-          AND (s.last_seen_at IS NULL OR s.last_seen_at < now() - interval '1 minute'
-               OR (s.wake_at IS NOT NULL AND NOT EXISTS (SELECT FROM next)))
+    WHERE e.id = (
+        SELECT id FROM speaker
+        WHERE may AND (last_seen_at IS NULL OR last_seen_at < now() - interval '1 minute'
+                       OR (wake_at IS NOT NULL AND NOT EXISTS (SELECT FROM next)))
+    )
 )"""
 
 _RESULT = """
 SELECT s.id, s.may, s.state, s.identity_sha256, {counted} AS counted,
-       COALESCE(n.sealed_payload, p.sealed) AS sealed{lazily}
-FROM speaker s LEFT JOIN next n ON true LEFT JOIN commands_payload p ON p.id = n.payload_id
+       COALESCE((SELECT sealed_payload FROM next),
+                (SELECT sealed FROM commands_payload
+                 WHERE id = (SELECT payload_id FROM next))) AS sealed{lazily}
+FROM speaker s
 """
 
 # What these statements mark may be lost with the machine's power: the command is then handed out
@@ -135,10 +144,10 @@ FROM speaker s LEFT JOIN next n ON true LEFT JOIN commands_payload p ON p.id = n
 _LAZILY = ",\n       set_config('synchronous_commit', 'off', true)"
 
 # Deferred commands that remain: the device comes by itself when it can; after a day it is woken.
-_DEFERRED = """
+_DEFERRED = f"""
 CASE WHEN EXISTS (
-    SELECT FROM commands_queueentry d WHERE d.enrollment_id = s.id AND d.finished_at IS NULL
-    AND d.command_uuid <> %(uuid)s
+    SELECT FROM commands_queueentry q
+    WHERE {_ITS_OWN} AND q.finished_at IS NULL AND q.command_uuid <> %(uuid)s
 ) THEN now() + interval '1 day' END"""
 
 # Idle ends every deferral: what was put off is offered again.
@@ -146,11 +155,10 @@ IDLE = (
     _SPEAKER
     + ","
     + _NEXT.format(skip="")
-    + """, offered_again AS (
+    + f""", offered_again AS (
     UPDATE commands_queueentry q SET state = 'Queued'
-    FROM speaker s
-    WHERE s.may AND q.enrollment_id = s.id AND q.finished_at IS NULL AND q.state = 'NotNow'
-          AND q.id <> (SELECT id FROM next)
+    WHERE {_ITS_OWN} AND q.finished_at IS NULL AND q.state = 'NotNow'
+          AND q.ctid <> (SELECT place FROM next)
 ),"""
     + _SEEN.format(later="NULL")
     + _RESULT.format(counted="false", lazily=_LAZILY)
@@ -158,12 +166,10 @@ IDLE = (
 
 NOT_NOW = (
     _SPEAKER
-    + """, deferred AS (
+    + f""", deferred AS (
     UPDATE commands_queueentry q
     SET state = 'NotNow', not_now_at = now(), not_now_count = LEAST(q.not_now_count + 1, 32000)
-    FROM speaker s
-    WHERE s.may AND q.enrollment_id = s.id AND q.command_uuid = %(uuid)s
-          AND q.finished_at IS NULL
+    WHERE {_ITS_OWN} AND q.command_uuid = %(uuid)s AND q.finished_at IS NULL
 ),"""
     + _NEXT.format(skip="AND q.state <> 'NotNow' AND q.command_uuid <> %(uuid)s")
     + ","
@@ -174,10 +180,9 @@ NOT_NOW = (
 # A final answer counts once. One that comes after the entry expired counts too.
 ANSWER = (
     _SPEAKER
-    + """, answered AS (
+    + f""", answered AS (
     UPDATE commands_queueentry q SET state = %(status)s, finished_at = now(), ended_because = ''
-    FROM speaker s
-    WHERE s.may AND q.enrollment_id = s.id AND q.command_uuid = %(uuid)s
+    WHERE {_ITS_OWN} AND q.command_uuid = %(uuid)s
           AND q.state NOT IN ('Acknowledged', 'Error', 'CommandFormatError')
     RETURNING q.enrollment_id
 ), reply AS (

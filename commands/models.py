@@ -53,9 +53,15 @@ class QueueEntry(models.Model):
         EXPIRED = "Expired"
 
     enrollment = models.ForeignKey(
-        Enrollment, on_delete=models.CASCADE, related_name="queue", db_index=False
+        Enrollment,
+        on_delete=models.CASCADE,
+        db_constraint=False,
+        db_index=False,
+        related_name="queue",
     )
-    command = models.ForeignKey(Command, on_delete=models.CASCADE, related_name="entries")
+    command = models.ForeignKey(
+        Command, on_delete=models.CASCADE, db_constraint=False, related_name="entries"
+    )
     command_uuid = models.UUIDField("CommandUUID")
     state = models.CharField(max_length=20, choices=State.choices, default=State.QUEUED)
     # The larger number goes first (commands.catalog.Priority).
@@ -64,7 +70,12 @@ class QueueEntry(models.Model):
     # count.
     coalesce_key = models.CharField(max_length=60, null=True)
     payload = models.ForeignKey(
-        Payload, null=True, on_delete=models.CASCADE, related_name="+", db_index=False
+        Payload,
+        null=True,
+        on_delete=models.CASCADE,
+        db_constraint=False,
+        db_index=False,
+        related_name="+",
     )
     # This receiver's own bytes instead, where they hold a secret of its own.
     sealed_payload = models.BinaryField(null=True)
@@ -112,7 +123,11 @@ class Reply(models.Model):
     """A device's final answer to a command. Append-only; undrained replies are the outbox."""
 
     enrollment = models.ForeignKey(
-        Enrollment, on_delete=models.CASCADE, related_name="replies", db_index=False
+        Enrollment,
+        on_delete=models.CASCADE,
+        db_constraint=False,
+        db_index=False,
+        related_name="replies",
     )
     command_uuid = models.UUIDField("CommandUUID")
     status = models.CharField(max_length=20)

@@ -1,7 +1,9 @@
 """The core's data: devices, their enrollments, what they sent and what was refused.
 
 The queue's rows live in `commands/models.py`, the certificate authority's in
-`enrollment/models.py`.
+`enrollment/models.py`. Append-only rows and pointers to what is current have no foreign key in
+Postgres (`db_constraint=False`): checking one locks the enrollment's row, on every message of a
+device.
 """
 
 from __future__ import annotations
@@ -41,6 +43,7 @@ class Device(models.Model):
         null=True,
         blank=True,
         on_delete=models.SET_NULL,
+        db_constraint=False,
         related_name="current_for",
     )
     created_at = models.DateTimeField(db_default=Now())
@@ -95,18 +98,23 @@ class Enrollment(models.Model):
     kind = models.CharField(max_length=16, choices=Kind.choices)
     channel = models.CharField(max_length=16, choices=Channel.choices)
     device_identifier = models.CharField(max_length=255)
-    user_identifier = models.CharField(max_length=255, blank=True)
-    user_short_name = models.CharField(max_length=255, blank=True)
-    user_long_name = models.CharField(max_length=255, blank=True)
+    user_identifier = models.CharField(max_length=255, blank=True, db_default="")
+    user_short_name = models.CharField(max_length=255, blank=True, db_default="")
+    user_long_name = models.CharField(max_length=255, blank=True, db_default="")
     state = models.CharField(max_length=16, choices=State.choices)
     period = models.ForeignKey(
-        "mdm.EnrollmentPeriod", null=True, on_delete=models.SET_NULL, related_name="+"
+        "mdm.EnrollmentPeriod",
+        null=True,
+        on_delete=models.SET_NULL,
+        db_constraint=False,
+        db_index=False,
+        related_name="+",
     )
     # SHA-256 of the one certificate that may speak for this enrollment.
     identity_sha256 = models.BinaryField(null=True)
     access_rights = models.IntegerField(null=True)
-    awaiting_configuration = models.BooleanField(default=False)
-    not_on_console = models.BooleanField(default=False)
+    awaiting_configuration = models.BooleanField(default=False, db_default=False)
+    not_on_console = models.BooleanField(default=False, db_default=False)
     authenticated_at = models.DateTimeField(null=True)
     enrolled_at = models.DateTimeField(null=True)
     checked_out_at = models.DateTimeField(null=True)
@@ -117,22 +125,24 @@ class Enrollment(models.Model):
     inventory_asked_at = models.DateTimeField(null=True)
 
     topic = models.CharField(max_length=255, blank=True)
-    push_magic = models.CharField(max_length=255, blank=True)
+    push_magic = models.CharField(max_length=255, blank=True, db_default="")
     sealed_push_token = models.BinaryField(null=True)
     token_updated_at = models.DateTimeField(null=True)
     # Whom to wake, and when: commands sets it, mdm/push reads it, a connect that leaves nothing
     # to do clears it.
     wake_at = models.DateTimeField(null=True)
-    wake_attempts = models.SmallIntegerField(default=0)
+    wake_attempts = models.SmallIntegerField(default=0, db_default=0)
     pushed_at = models.DateTimeField(null=True)
     # Apple's last word on a push that was not accepted, such as "410 Unregistered".
-    push_problem = models.CharField(max_length=100, blank=True)
+    push_problem = models.CharField(max_length=100, blank=True, db_default="")
     push_problem_at = models.DateTimeField(null=True)
 
     class Meta:
         indexes = [
             models.Index(
-                fields=["wake_at"], name="enrollment_wake", condition=models.Q(wake_at__isnull=False)
+                fields=["wake_at"],
+                name="enrollment_wake",
+                condition=models.Q(wake_at__isnull=False),
             ),
             models.Index(
                 fields=["id"],
@@ -196,7 +206,11 @@ class Identity(models.Model):
     revoked_at = models.DateTimeField(null=True)
     access_rights = models.IntegerField(null=True)
     enrollment = models.ForeignKey(
-        Enrollment, null=True, on_delete=models.SET_NULL, related_name="identities"
+        Enrollment,
+        null=True,
+        on_delete=models.SET_NULL,
+        db_constraint=False,
+        related_name="identities",
     )
 
     def __str__(self) -> str:
@@ -206,7 +220,9 @@ class Identity(models.Model):
 class CheckinMessage(models.Model):
     """A check-in message that was accepted, its secrets removed. Append-only."""
 
-    enrollment = models.ForeignKey(Enrollment, on_delete=models.CASCADE, related_name="messages")
+    enrollment = models.ForeignKey(
+        Enrollment, on_delete=models.CASCADE, db_constraint=False, related_name="messages"
+    )
     message_type = models.CharField(max_length=40)
     received_at = models.DateTimeField()
     body = models.BinaryField()

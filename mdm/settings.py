@@ -115,9 +115,7 @@ def _database(url: str) -> dict[str, object]:
             **given,
             "server_side_binding": True,
             "prepare_threshold": 1,
-            # Generic plans: the statements of the device path are few and always take the same
-            # plan, and planning them anew costs more than running them.
-            "options": "-c plan_cache_mode=force_generic_plan -c jit=off",
+            "options": "-c jit=off",
         },
     }
 

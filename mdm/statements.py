@@ -76,13 +76,13 @@ _FACTS = """
 AUTHENTICATE_WRITE = f"""
 WITH ids AS MATERIALIZED (
     SELECT COALESCE(%(enrollment)s::bigint,
-                    nextval(pg_get_serial_sequence('mdm_enrollment', 'id'))) AS enrollment,
-           nextval(pg_get_serial_sequence('mdm_enrollmentperiod', 'id')) AS period
+                    nextval('mdm_enrollment_id_seq')) AS enrollment,
+           nextval('mdm_enrollmentperiod_id_seq') AS period
 ), device AS (
     INSERT INTO mdm_device AS d
         (id, serial_number, udid, platform, device_name, product_name, model, model_name,
          os_version, build_version, imei, meid, enrollment_id)
-    SELECT COALESCE(%(device)s::bigint, nextval(pg_get_serial_sequence('mdm_device', 'id'))),
+    SELECT COALESCE(%(device)s::bigint, nextval('mdm_device_id_seq')),
            %(serial_number)s, %(udid)s, %(platform)s, %(device_name)s, %(product_name)s, %(model)s,
            %(model_name)s, %(os_version)s, %(build_version)s, %(imei)s, %(meid)s, enrollment
     FROM ids
@@ -90,13 +90,10 @@ WITH ids AS MATERIALIZED (
     RETURNING d.id
 ), enrolled AS (
     INSERT INTO mdm_enrollment AS e
-        (id, key, device_id, kind, channel, device_identifier, user_identifier, user_short_name,
-         user_long_name, state, period_id, identity_sha256, access_rights,
-         awaiting_configuration, not_on_console, authenticated_at, last_seen_at, topic, push_magic,
-         wake_attempts, push_problem)
-    SELECT ids.enrollment, %(key)s, device.id, %(kind)s, 'device', %(device_identifier)s, '', '',
-           '', 'Authenticated', ids.period, %(identity)s, i.access_rights, false, false, %(at)s,
-           %(at)s, %(topic)s, '', 0, ''
+        (id, key, device_id, kind, channel, device_identifier, state, period_id, identity_sha256,
+         access_rights, authenticated_at, last_seen_at, topic)
+    SELECT ids.enrollment, %(key)s, device.id, %(kind)s, 'device', %(device_identifier)s,
+           'Authenticated', ids.period, %(identity)s, i.access_rights, %(at)s, %(at)s, %(topic)s
     FROM ids CROSS JOIN device
     LEFT JOIN mdm_identity i ON i.sha256 = %(identity)s::bytea
     ON CONFLICT (key) DO UPDATE SET
@@ -205,8 +202,8 @@ RETURNING id
 
 USER_CHANNEL_WRITE = """
 WITH ids AS MATERIALIZED (
-    SELECT nextval(pg_get_serial_sequence('mdm_enrollment', 'id')) AS enrollment,
-           nextval(pg_get_serial_sequence('mdm_enrollmentperiod', 'id')) AS period
+    SELECT nextval('mdm_enrollment_id_seq') AS enrollment,
+           nextval('mdm_enrollmentperiod_id_seq') AS period
 ), enrolled AS (
     INSERT INTO mdm_enrollment AS e
         (id, key, device_id, parent_id, kind, channel, device_identifier, user_identifier,
