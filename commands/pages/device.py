@@ -85,7 +85,7 @@ def events(device: Device, before: datetime, limit: int) -> Iterable[Event]:
             yield Event(
                 at=entry.finished_at,
                 icon=LOOKS[State(entry.state)].icon,
-                what=f"{entry.command.request_type}: {entry.get_state_display()}",
+                what=f"{entry.command.request_type}: {entry.state}",
                 detail=entry.ended_because,
                 url=url,
             )

@@ -15,19 +15,18 @@ from django.utils import timezone
 from commands import progress, queue, selectors
 from commands.models import Command, QueueEntry
 from commands.pages import states
-from commands.pages.states import LOOKS, State
+from commands.pages.states import LOOKS, UNFINISHED, State
 from mdm.audit.actor import Actor
 from mdm.pages.frame import action, is_fragment, page, say, table_page
 from mdm.tables import Choices, Column, Filter, Table
 
-_UNFINISHED = (State.QUEUED.value, State.SENT.value, State.NOT_NOW.value)
 _FAILED = (State.ERROR.value, State.COMMAND_FORMAT_ERROR.value)
 
 
 @page
 def jobs(request: HttpRequest) -> HttpResponse:
     view = JOBS.view(request, Command.objects.all())
-    _add_counts(view.rows)
+    add_counts(view.rows)
     return table_page(request, "commands/jobs.html", view)
 
 
@@ -35,14 +34,14 @@ def jobs(request: HttpRequest) -> HttpResponse:
 def job(request: HttpRequest, job_uuid: uuid.UUID) -> HttpResponse:
     """Progress by state, who is where, failures by reason; the top stays true while it is open."""
     command = get_object_or_404(Command, uuid=job_uuid)
-    _add_counts([command])
+    add_counts([command])
     counts: dict[str, int] = command.counts  # type: ignore[attr-defined]
     context = {
         "command": command,
         "counts": counts,
         "legend": [(each.value, counts[each.value]) for each in LOOKS if each.value in counts],
         "total": sum(counts.values()),
-        "busy": any(counts.get(state) for state in _UNFINISHED),
+        "busy": any(counts.get(state) for state in UNFINISHED),
         "waiting": counts.get(State.QUEUED.value, 0) + counts.get(State.NOT_NOW.value, 0),
         "failures": _failures(command, counts),
     }
@@ -77,6 +76,15 @@ def running(request: HttpRequest) -> HttpResponse:
 _MANY = 10_000
 
 
+def add_counts(commands: Iterable[Command]) -> None:
+    """Give each command its `counts` by state and their `total`."""
+    listed = list(commands)
+    counts = progress.states(listed)
+    for command in listed:
+        command.counts = counts.get(command.pk, {})  # type: ignore[attr-defined]
+        command.total = sum(command.counts.values())  # type: ignore[attr-defined]
+
+
 def describe(entries: Iterable[QueueEntry]) -> None:
     """Give each entry its `why`, the device's own words where it failed, and when it moved."""
     listed = list(entries)
@@ -86,14 +94,6 @@ def describe(entries: Iterable[QueueEntry]) -> None:
         error = said.get((entry.enrollment_id, entry.command_uuid), "")
         entry.why = states.why(entry, error)  # type: ignore[attr-defined]
         entry.moved_at = states.moved_at(entry)  # type: ignore[attr-defined]
-
-
-def _add_counts(commands: Iterable[Command]) -> None:
-    listed = list(commands)
-    counts = progress.states(listed)
-    for command in listed:
-        command.counts = counts.get(command.pk, {})  # type: ignore[attr-defined]
-        command.total = sum(command.counts.values())  # type: ignore[attr-defined]
 
 
 def _failures(command: Command, counts: dict[str, int]) -> list[tuple[str, int]]:
@@ -191,7 +191,7 @@ ENTRIES = Table(
             value=_attribute("state"),
             template="commands/cells/state.html",
         ),
-        Column(key="why", label="Why", value=_attribute("why"), css="break"),
+        Column(key="why", label="Why", value=_attribute("why"), css="break why-cell"),
         Column(key="at", label="Since", value=_attribute("moved_at")),
         Column(
             key="look",

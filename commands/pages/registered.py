@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from commands.pages import device
+from commands.pages import device, overview
 from mdm import navigation
 from mdm.navigation import Entry, Panel, Part
 
@@ -11,6 +11,7 @@ def register() -> None:
     navigation.add_entry(Entry("Jobs", "commands:jobs", "list-check", "Commands", 60))
     navigation.add_entry(Entry("Catalog", "commands:catalog", "book", "Commands", 62))
     navigation.add_panel(Panel("commands", "Commands", "commands/history.html", device.history, 20))
+    navigation.add_part(Part("overview", "commands/overview.html", overview.in_flight))
     navigation.add_part(Part("bar", "commands/running_bar.html"))
     navigation.add_part(Part("devices.bulk", "commands/bulk.html"))
     navigation.add_part(Part("device.actions", "commands/actions.html", device.actions))

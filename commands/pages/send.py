@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
@@ -13,6 +14,7 @@ from django.urls import reverse
 
 from commands import catalog, facts, queue
 from commands.catalog import CommandType, Facts, InvalidParameters, UnknownRequestType
+from commands.catalog.parameters import Parameter
 from commands.pages import form
 from mdm import selection
 from mdm.audit.actor import Actor
@@ -48,6 +50,13 @@ class Receivers:
         if self.device is not None:
             return self.device.serial_number or str(self.device)
         return str(len(self.ids))
+
+    def understood(self, parameters: Sequence[Parameter]) -> list[Parameter]:
+        """The parameters that the one receiver is not known to lack; all of them for a list."""
+        if self.one is None or self.one.pk not in self.known:
+            return list(parameters)
+        about = self.known[self.one.pk][1]
+        return [parameter for parameter in parameters if not parameter.is_missing_on(about)]
 
     def url(self, **more: str) -> str:
         return f"{reverse('commands:send')}?{urlencode({**self.query, **more})}"
@@ -142,7 +151,7 @@ def _form(
     complaint: str = "",
 ) -> HttpResponse:
     filled = request.POST if request.method == "POST" else None
-    fields = form.draw(command.parameters, filled, errors)
+    fields = form.draw(receivers.understood(command.parameters), filled, errors)
     unplaced = form.unplaced(errors or {}, fields)
     context: dict[str, Any] = {
         "receivers": receivers,

@@ -29,6 +29,9 @@ LOOKS = {
 }
 
 
+UNFINISHED = (State.QUEUED.value, State.SENT.value, State.NOT_NOW.value)
+
+
 def why(entry: QueueEntry, error: str) -> str:
     """One sentence on why an entry is where it is; `error` is what the device said."""
     if entry.state == State.QUEUED:

@@ -24,7 +24,7 @@ def entry_state(entry: QueueEntry, title: str = "") -> SafeString:
 def state(value: str, title: str = "") -> SafeString:
     known = State(value)
     look = LOOKS[known]
-    return badge(known.label, look.tone, look.icon, title)
+    return badge(known.value, look.tone, look.icon, title)
 
 
 @register.simple_tag
@@ -37,7 +37,7 @@ def meter(counts: Mapping[str, int]) -> SafeString:
         if width:
             pieces.append((look.tone, f"{start:.3f}", f"{width:.3f}"))
             start += width
-    words = ", ".join(f"{counts[s.value]:,} {s.label}" for s in LOOKS if counts.get(s.value))
+    words = ", ".join(f"{counts[s.value]:,} {s.value}" for s in LOOKS if counts.get(s.value))
     return format_html(
         '<svg class="meter" viewBox="0 0 100 1" preserveAspectRatio="none" role="img"'
         ' aria-label="{}">{}</svg>',

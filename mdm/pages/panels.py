@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
 
-from django.db.models import Max
+from django.db.models import F, Max
 from django.http import QueryDict
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
@@ -54,7 +54,7 @@ def identity(device: Device, query: QueryDict) -> Context:
     enrollments = (
         Enrollment.objects.filter(device=device)
         .prefetch_related("periods", "identities", "escrow")
-        .order_by("parent_id", "id")
+        .order_by(F("parent_id").asc(nulls_first=True), "id")
     )
     return {"enrollments": list(enrollments)}
 
@@ -139,7 +139,7 @@ def _content(data: object) -> Context:
     rows = [item for item in items if isinstance(item, Mapping)]
     keys = sorted({str(key) for row in rows for key in row}, key=_importance)[:_COLUMNS]
     cells = [[_plain(row.get(key)) for key in keys] for row in rows[:_ITEMS]]
-    return {"keys": keys, "items": cells, "left_out": max(0, len(rows) - _ITEMS)}
+    return {"keys": keys, "rows": cells, "left_out": max(0, len(rows) - _ITEMS)}
 
 
 def _pairs(data: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, str]]:

@@ -55,7 +55,7 @@ def in_words(moment: datetime, now: datetime) -> str:
     if distance >= 365 * 86_400:
         return moment.strftime("%Y-%m-%d")
     size, unit = next((size, unit) for size, unit in _UNITS if distance >= size)
-    number = distance // size
+    number = distance // size if seconds > 0 else -(-distance // size)
     words = f"{number} {unit}{'' if number == 1 else 's'}"
     return f"{words} ago" if seconds > 0 else f"in {words}"
 

@@ -12,7 +12,7 @@
     if (distance < 10) return "just now";
     if (distance >= 365 * 86400) return moment.toISOString().slice(0, 10);
     const [size, unit] = UNITS.find(([least]) => distance >= least);
-    const number = Math.floor(distance / size);
+    const number = seconds > 0 ? Math.floor(distance / size) : Math.ceil(distance / size);
     const words = `${number} ${unit}${number === 1 ? "" : "s"}`;
     return seconds > 0 ? `${words} ago` : `in ${words}`;
   };
@@ -121,12 +121,13 @@
     if (event.target === drawer() || event.target.closest("[data-close-drawer]")) drawer()?.close();
   });
 
+  const confirmed = (field) => field.value.trim().toLowerCase() === field.dataset.confirmWord.toLowerCase();
+
   // --- Typed confirmation: the button wakes up when the words are the same.
   document.addEventListener("input", (event) => {
     const field = event.target.closest("[data-confirm-word]");
     if (!field) return;
-    const button = field.form.querySelector("[data-confirm-button]");
-    button.disabled = field.value.trim().toLowerCase() !== field.dataset.confirmWord.toLowerCase();
+    field.form.querySelector("[data-confirm-button]").disabled = !confirmed(field);
   });
 
   // --- A form that reloads its page when a choice in it changes
@@ -147,8 +148,14 @@
     if (!window.Chart || canvas.dataset.drawn) return;
     canvas.dataset.drawn = "yes";
     const data = JSON.parse(document.getElementById(canvas.dataset.chart).textContent);
-    const style = getComputedStyle(document.documentElement);
-    const color = (name) => style.getPropertyValue(name).trim();
+    const color = (name) => {
+      const probe = document.createElement("i");
+      probe.style.color = `var(${name})`;
+      canvas.after(probe);
+      const found = getComputedStyle(probe).color;
+      probe.remove();
+      return found;
+    };
     window.Chart.defaults.color = color("--tblr-secondary");
     window.Chart.defaults.font.family = getComputedStyle(document.body).fontFamily;
     new window.Chart(canvas, {
@@ -167,7 +174,10 @@
   });
 
   // --- htmx: new content gets the same care; trouble is said where it can be heard.
-  const care = (root) => { times(root); selections(root); charts(); };
+  const confirmations = (root) => all("[data-confirm-word]", root).forEach((field) => {
+    field.form.querySelector("[data-confirm-button]").disabled = !confirmed(field);
+  });
+  const care = (root) => { confirmations(root); times(root); selections(root); charts(); };
   const trouble = (words) => {
     const place = document.getElementById("trouble");
     if (!place) return;
