@@ -8,6 +8,7 @@ from django.db import models
 from django.db.models.functions import Now
 
 from mdm.models import Enrollment
+from mdm.secrets import SealedField
 
 
 class Command(models.Model):
@@ -33,7 +34,7 @@ class Payload(models.Model):
     """
 
     command = models.ForeignKey(Command, on_delete=models.CASCADE, related_name="payloads")
-    sealed = models.BinaryField()
+    sealed = SealedField("command")
 
     def __str__(self) -> str:
         return f"Payload {self.pk} of {self.command_id}"
@@ -78,7 +79,7 @@ class QueueEntry(models.Model):
         related_name="+",
     )
     # This receiver's own bytes instead, where they hold a secret of its own.
-    sealed_payload = models.BinaryField(null=True)
+    sealed_payload = SealedField("command", null=True)
     created_at = models.DateTimeField(db_default=Now())
     expires_at = models.DateTimeField(null=True)
     sent_at = models.DateTimeField(null=True)
@@ -133,7 +134,7 @@ class Reply(models.Model):
     status = models.CharField(max_length=20)
     error_chain = models.JSONField(null=True)
     # The body as received, sealed (purpose "reply").
-    sealed_body = models.BinaryField()
+    sealed_body = SealedField("reply")
     received_at = models.DateTimeField(db_default=Now())
     # When its consequences (inventory, next commands) were applied.
     drained_at = models.DateTimeField(null=True)

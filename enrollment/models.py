@@ -10,6 +10,7 @@ from django.db.models.functions import Now
 
 from mdm.models import Enrollment, Identity
 from mdm.protocol.binding import Purpose
+from mdm.secrets import SealedField
 
 
 class CertificateAuthority(models.Model):
@@ -17,7 +18,7 @@ class CertificateAuthority(models.Model):
 
     certificate = models.BinaryField()
     # The private key in PKCS#8 (mdm/secrets.py, purpose "ca key").
-    sealed_key = models.BinaryField()
+    sealed_key = SealedField("ca key")
     created_at = models.DateTimeField(db_default=Now())
     active = models.BooleanField(default=True)
 
@@ -41,7 +42,7 @@ class EnrollmentLink(models.Model):
     name = models.CharField(max_length=100)
     token_sha256 = models.BinaryField(unique=True)
     # The token itself, for admins to copy the address again (mdm/secrets.py, purpose "link").
-    sealed_token = models.BinaryField()
+    sealed_token = SealedField("link")
     # Where set, only the device with this serial number gets in.
     serial_number = models.CharField(max_length=64, blank=True)
     access_rights = models.IntegerField()

@@ -12,6 +12,8 @@ from django.contrib.postgres.indexes import GinIndex, OpClass
 from django.db import models
 from django.db.models.functions import Now
 
+from mdm.secrets import SealedField
+
 
 class Device(models.Model):
     """A machine. Its serial number is the durable key; a user enrollment reveals none."""
@@ -126,7 +128,7 @@ class Enrollment(models.Model):
 
     topic = models.CharField(max_length=255, blank=True)
     push_magic = models.CharField(max_length=255, blank=True, db_default="")
-    sealed_push_token = models.BinaryField(null=True)
+    sealed_push_token = SealedField("push_token", null=True)
     token_updated_at = models.DateTimeField(null=True)
     # Whom to wake, and when: commands sets it, mdm/push reads it, a connect that leaves nothing
     # to do clears it.
@@ -182,7 +184,7 @@ class Escrow(models.Model):
 
     enrollment = models.ForeignKey(Enrollment, on_delete=models.CASCADE, related_name="escrow")
     kind = models.CharField(max_length=20, choices=Kind.choices)
-    sealed = models.BinaryField()
+    sealed = SealedField("unlock_token", "bootstrap_token")
     received_at = models.DateTimeField()
 
     class Meta:
@@ -307,7 +309,7 @@ class PushCertificate(models.Model):
 
     topic = models.CharField(max_length=255)
     certificate = models.TextField("certificate (PEM)")
-    sealed_key = models.BinaryField()
+    sealed_key = SealedField("push_key")
     serial = models.CharField(max_length=80)
     not_before = models.DateTimeField()
     not_after = models.DateTimeField()

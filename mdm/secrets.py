@@ -10,10 +10,26 @@ from __future__ import annotations
 import hashlib
 import os
 from functools import cache
+from typing import Any
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from django.conf import settings
+from django.db import models
+
+
+class SealedField(models.BinaryField):
+    """A column of sealed values. `purposes` are those its values were sealed for: key rotation
+    (`mdm/rotation.py`) finds every sealed column by this type."""
+
+    def __init__(self, *purposes: str, **options: Any) -> None:
+        super().__init__(**options)
+        self.purposes = purposes
+
+    def deconstruct(self) -> Any:
+        name, _, args, options = super().deconstruct()
+        return name, "django.db.models.BinaryField", args, options
+
 
 _FORMAT = b"\x01"
 _KEY_ID = 4
@@ -44,9 +60,9 @@ def unseal(purpose: str, sealed: bytes | memoryview) -> bytes:
         raise Unsealable("this secret was altered or sealed for another purpose") from error
 
 
-def is_current(sealed: bytes | memoryview) -> bool:
-    """Whether the newest key sealed this value."""
-    return bytes(sealed)[1 : 1 + _KEY_ID] == next(iter(_ciphers(settings.ENCRYPTION_KEYS)))
+def current_prefix() -> bytes:
+    """How every value begins that the newest key sealed."""
+    return _FORMAT + next(iter(_ciphers(settings.ENCRYPTION_KEYS)))
 
 
 @cache
