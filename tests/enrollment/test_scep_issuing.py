@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
-from django.db import connection
+from django.db import connection, transaction
 from django.utils import timezone
 
 from enrollment import challenges, links, scep
 from enrollment.models import Challenge, EnrollmentLink
 from enrollment.wire.authority import Authority, issue_identity
+from enrollment.wire.errors import BadRequest
 from enrollment.wire.profile import AccessRights
 from mdm import identity
 from mdm.audit.actor import Actor
@@ -376,10 +379,59 @@ def test_a_message_that_arrives_twice_at_once_makes_one_certificate(
 @pytest.mark.django_db(transaction=True)
 def test_the_last_use_of_a_link_is_given_once(make_client: MakeClient, admin: Actor) -> None:
     last = links.create(admin, name="One", max_uses=1)
-    clients = [make_client(challenges.for_link(last), key=key, transaction_id=key) for key in "abc"]
-    answers = together(*[lambda client=client: ask(client) for client in clients])
-    assert sorted(answer.status for answer in answers) == ["0", "2", "2"]
+    late = make_client(challenges.for_link(last))
+    with finishing_first(lambda: links.count_use(last.pk)):
+        answer = ask(late)
+    assert (answer.status, answer.fail_info) == ("2", BAD_REQUEST)
     assert uses(last) == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_challenge_that_is_being_redeemed_is_waited_for(link: EnrollmentLink) -> None:
+    secret = challenges.for_link(link)
+
+    def redeem() -> None:
+        challenge = challenges.redeem(secret, "first", b"key")
+        Challenge.objects.filter(pk=challenge.pk).update(
+            used_at=timezone.now(), transaction_id="first", key_sha256=b"key"
+        )
+
+    with (
+        finishing_first(redeem),
+        transaction.atomic(),
+        pytest.raises(BadRequest, match="used before"),
+    ):
+        challenges.redeem(secret, "second", b"another key")
+    assert uses(link) == 1
+
+
+@contextmanager
+def finishing_first(act: Callable[[], None]) -> Iterator[None]:
+    """`act` is done in a transaction that commits once the block waits for one of its locks."""
+    done = threading.Event()
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = "
+
+    def run() -> None:
+        try:
+            with transaction.atomic():
+                act()
+                done.set()
+                blocked, patience = False, time.monotonic() + 20
+                while not blocked and time.monotonic() < patience:
+                    with connection.cursor() as cursor:
+                        cursor.execute(waiting + "current_database()")
+                        blocked = cursor.fetchone()[0] > 0
+        finally:
+            done.set()
+            connection.close()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    done.wait(20)
+    try:
+        yield
+    finally:
+        thread.join()
 
 
 def _csr_of(client: Client, key: str) -> bytes:
