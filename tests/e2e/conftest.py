@@ -10,7 +10,7 @@ import pytest
 from tests.e2e import world as worlds
 from tests.e2e.world import World
 
-_LAST_LINES = 15
+_LAST_LINES = 40
 _started: list[World] = []
 
 

@@ -6,16 +6,21 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
+from dataclasses import replace
 from typing import Any, TypeVar
+
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from lab.control import ask
 from lab.devices.channel import Pace
+from lab.http import Webs
 from lab.place import Place
 from lab.process import Lab, running_lab
 
 T = TypeVar("T")
+KeySource = Callable[[int], Awaitable[rsa.RSAPrivateKey]]
 
 # Nothing waits for a person, and what was not taken is sent again soon.
 PACE = Pace(retry_first=0.1, retry_most=1.0, unlock_after=None, restart=0.1, attempts=100)
@@ -51,11 +56,26 @@ class Laboratory:
 
         return self._wait(work())
 
+    @contextmanager
+    def surrounded_by(self, *, webs: Webs, key: KeySource) -> Iterator[None]:
+        """Let devices speak over `webs` and get their keys from `key` for the length of a block."""
+        usual = self.run(lambda lab: replace(lab.surroundings))
+        self._surround(webs, key)
+        yield
+        self._surround(usual.webs, usual.key)
+        self._wait(webs.close())
+
     def stop(self) -> None:
         self._wait(self._running.__aexit__(None, None, None))
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+
+    def _surround(self, webs: Webs, key: KeySource) -> None:
+        def change(lab: Lab) -> None:
+            lab.surroundings.webs, lab.surroundings.key = webs, key
+
+        self.run(change)
 
     def _wait(self, work: Any) -> Any:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout=60)

@@ -21,14 +21,12 @@ Enroll = Callable[[Model], str]
 
 @pytest.fixture(scope="session")
 def enroll(world: World) -> Enroll:
-    """Enrolls a new device through a link of its own; returns its serial number once it has
-    answered the first questions.
-    """
+    """Enrolls a new device; returns its serial number once it has answered the first questions."""
 
     def new(kind: Model) -> str:
-        (serial,) = world.add(world.link(uses=1), kind=kind)
+        (serial,) = world.add(kind)
         until(
-            lambda: {QUESTIONS[0], *sections(world, serial)} >= set(QUESTIONS),
+            lambda: set(sections(world, serial)) >= set(QUESTIONS),
             seen=lambda: sections(world, serial),
         )
         until(lambda: not unfinished(world, serial))
@@ -175,11 +173,11 @@ def test_an_erased_device_comes_back_as_the_same_device_with_its_history(
     erase = f"/commands/send/?enrollment={enrollment['id']}&type=EraseDevice"
     world.admin.submit(erase, confirmation=serial)
     until(lambda: enrollment_of(world, serial)["state"] == "Erased")
-    world.wait_for(serial, "erased")
+    world.wait_for([serial], "erased")
     assert "Erased" in world.admin.page(f"/devices/{before['id']}/")
 
-    world.lab.order("enroll", serial=serial, link=world.link(uses=1))
-    world.wait_for(serial, "enrolled")
+    world.lab.order("enroll", serial=serial, link=world.link)
+    world.wait_for([serial], "enrolled")
     after = device_of(world, serial)
     assert after["id"] == before["id"]
     assert after["enrollment"]["state"] == "Enrolled"
@@ -195,7 +193,7 @@ def test_a_device_told_to_remove_its_management_checks_out(world: World, enroll:
     device = device_of(world, serial)
     world.admin.submit(f"/devices/{device['id']}/remove-management/")
     until(lambda: enrollment_of(world, serial)["state"] == "CheckedOut")
-    world.wait_for(serial, "unenrolled")
+    world.wait_for([serial], "unenrolled")
     assert enrollment_of(world, serial, channel="user")["state"] == "CheckedOut"
     assert unfinished(world, serial) == []
     assert "Checked out" in world.admin.page(f"/devices/{device['id']}/")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,42 +22,45 @@ from tests.e2e.laboratory import Laboratory
 from tests.e2e.person import Person
 from tests.e2e.waiting import until
 
+_USES = 1000
+
 
 @dataclass
 class World:
-    """`authorities` is the PEM that devices trust for TLS, as if a person had installed it."""
+    """`link` is where devices enroll. They trust `authorities` (PEM) for TLS, as if a person had
+    installed it.
+    """
 
     server: LocalServer
     lab: Laboratory
     admin: Person
+    link: str
     authorities: str
 
     @property
     def logs(self) -> Path:
         return self.server.state_dir / "log"
 
-    def link(self, uses: int) -> str:
-        """The address of a new enrollment link, made from the command line."""
-        made = self.server.manage("guard", "link", "--uses", str(uses), "--json")
-        return str(json.loads(made)["url"])
+    def add(self, kind: Model | None = None, count: int = 1) -> list[str]:
+        """Serial numbers of new devices, which are enrolled when this returns."""
+        more = {"link": self.link, "authorities": self.authorities, "kind": kind}
+        serials = list(self.lab.order("add", count=count, **more)["added"])
+        self.wait_for(serials, "enrolled", within=300)
+        return serials
 
-    def add(self, link: str, count: int = 1, kind: Model | None = None) -> list[str]:
-        """Serial numbers of new devices, which are enrolled through `link` when this returns."""
-        more = {"link": link, "authorities": self.authorities, "kind": kind}
-        serials = self.lab.order("add", count=count, **more)["added"]
-        for serial in serials:
-            self.wait_for(serial, "enrolled", within=180)
-        return list(serials)
+    def wait_for(self, serials: Iterable[str], state: str, *, within: float = 60) -> None:
+        """Return when these devices themselves are in `state`."""
+        among = set(serials)
 
-    def wait_for(self, serial: str, state: str, *, within: float = 60) -> None:
-        """Return when the device itself is in `state`."""
-        until(
-            lambda: self.lab.device(serial)["state"] in (state, "failed"),
-            within=within,
-            seen=lambda: self.lab.device(serial),
-        )
-        now = self.lab.device(serial)
-        assert now["state"] == state, now
+        def others() -> list[dict[str, Any]]:
+            rows = self.lab.order("status")["devices"]
+            return [row for row in rows if row["serial"] in among and row["state"] != state]
+
+        def settled() -> bool:
+            return all(row["state"] == "failed" for row in others())
+
+        until(settled, within=within, seen=lambda: others()[:3])
+        assert others() == []
 
     def rows(self, statement: str, **parameters: object) -> list[dict[str, Any]]:
         """Read from the server's database, over a connection that lives no longer."""
@@ -85,12 +89,13 @@ def start(state_dir: Path) -> World:
     try:
         server.start()
         scene = json.loads(server.manage("lab", "prepare", "--json"))
+        link = json.loads(server.manage("guard", "link", "--uses", str(_USES), "--json"))
         admin = Person(server.people_url, scene["username"], scene["password"])
     except BaseException:
         lab.stop()
         server.stop()
         raise
-    return World(server, lab, admin, scene["authorities"])
+    return World(server, lab, admin, link["url"], scene["authorities"])
 
 
 def _environment(lab: Laboratory) -> dict[str, str]:
