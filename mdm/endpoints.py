@@ -95,7 +95,7 @@ def serve(
     signals.request_started.send(sender=serve, environ=environ)
     # A dead connection is found by the statement that fails on it (see _answer): asking before
     # each request whether it lives would cost a statement.
-    connection.health_check_done = True
+    connection.health_check_done = True  # type: ignore[attr-defined]
     try:
         response = _answer(endpoint, environ)
     finally:

@@ -60,8 +60,9 @@ def speaker(environ: Mapping[str, object], body: bytes) -> SignerCertificate:
         )
     if not isinstance(header, str) or not header:
         raise Refused("no_certificate", "The proxy passed no client certificate.", status=400)
-    form = "rfc9440" if mode is IdentityMode.CLIENT_CERT else "nginx"
-    return certificate_from_header(header, form)
+    if mode is IdentityMode.CLIENT_CERT:
+        return certificate_from_header(header, "rfc9440")
+    return certificate_from_header(header, "nginx")
 
 
 def from_trusted_proxy(address: str) -> bool:

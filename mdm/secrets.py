@@ -18,7 +18,7 @@ from django.conf import settings
 from django.db import models
 
 
-class SealedField(models.BinaryField):
+class SealedField(models.BinaryField):  # type: ignore[type-arg]
     """A column of sealed values. `purposes` are those its values were sealed for: key rotation
     (`mdm/rotation.py`) finds every sealed column by this type."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from datetime import timedelta
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import structlog
@@ -305,7 +306,7 @@ STORAGES = {
 
 # --- Logs ---------------------------------------------------------------------------------------
 
-_SHARED = [
+_SHARED: list[Any] = [
     structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_log_level,
     structlog.stdlib.add_logger_name,

@@ -21,7 +21,6 @@ from pathlib import Path
 from mdm.local.errors import LocalError
 from mdm.local.ports import Ports, answers
 from mdm.local.server import DEVICES, WORKER, LocalServer
-
 from tests.bench import load
 
 HEADER = "header"

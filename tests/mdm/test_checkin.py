@@ -36,7 +36,7 @@ def server(db):
     refusals.tally.__init__()
 
 
-def bound_to(serial_number: str | None = None, purpose: Purpose = Purpose.DEVICE, **more) -> Binding:
+def bound_to(serial_number=None, purpose=Purpose.DEVICE, **more) -> Binding:
     return Binding(purpose, "link", str(uuid.uuid4()), serial_number=serial_number, **more)
 
 
