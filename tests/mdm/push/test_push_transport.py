@@ -109,6 +109,22 @@ async def test_many_pushes_share_one_connection_within_its_windows(
 
 
 @in_loop
+async def test_no_more_bytes_are_sent_than_the_service_has_room_for(apple: Authority) -> None:
+    def make_room_late(connection: BareConnection, stream_id: int) -> None:
+        accept(connection, stream_id)
+        read = service.bodies
+        if len(read) % 16 == 0:
+            connection.http.increment_flow_control_window(sum(map(len, read[-16:])))
+
+    service = Bare(make_room_late)
+    service.reads_on = False
+    async with bare(apple, service) as transport:
+        pushes = (transport.send(push_to(apple, magic="m" * 2000)) for _ in range(100))
+        assert await asyncio.gather(*pushes) == [Outcome(200)] * 100
+    assert service.made == 1
+
+
+@in_loop
 async def test_a_service_that_stops_reading_holds_nobody_for_ever(apple: Authority) -> None:
     service = Bare()
     service.reads_on = False
