@@ -273,7 +273,7 @@ DRF_STANDARDIZED_ERRORS = {
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "GuardMDM",
-    "DESCRIPTION": "Devices, enrollments, commands and enrollment links, as the dashboard has them.",
+    "DESCRIPTION": "Devices, enrollments, commands and links, as the dashboard has them.",
     "VERSION": "1",
     "OAS_VERSION": "3.1.1",
     "SCHEMA_PATH_PREFIX": r"/api/v1",
