@@ -26,8 +26,8 @@ class Device(models.Model):
         VISIONOS = "visionOS"
         WATCHOS = "watchOS"
 
-    serial_number = models.CharField(max_length=255, unique=True, null=True, blank=True)
-    udid = models.CharField("UDID", max_length=255, blank=True, db_index=True)
+    serial_number = models.CharField(max_length=255, null=True, blank=True)
+    udid = models.CharField("UDID", max_length=255, blank=True)
     platform = models.CharField(max_length=10, choices=Platform.choices, blank=True)
     device_name = models.CharField(max_length=255, blank=True)
     product_name = models.CharField(max_length=255, blank=True)
@@ -52,7 +52,9 @@ class Device(models.Model):
     retired_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
+        constraints = [models.UniqueConstraint(fields=["serial_number"], name="device_serial_once")]
         indexes = [
+            models.Index(fields=["udid"], name="device_udid"),
             # Search by any part of what people know a device by.
             GinIndex(
                 OpClass("serial_number", name="gin_trgm_ops"),
@@ -60,7 +62,7 @@ class Device(models.Model):
                 OpClass("udid", name="gin_trgm_ops"),
                 OpClass("model_name", name="gin_trgm_ops"),
                 name="device_search",
-            )
+            ),
         ]
 
     def __str__(self) -> str:
@@ -91,11 +93,16 @@ class Enrollment(models.Model):
         ERASED = "Erased"
         RELEASED = "Released"
 
-    key = models.CharField(max_length=600, unique=True)
+    key = models.CharField(max_length=600)
     device = models.ForeignKey(Device, on_delete=models.CASCADE, related_name="enrollments")
     # The device channel under which a user channel stands.
     parent = models.ForeignKey(
-        "self", null=True, blank=True, on_delete=models.CASCADE, related_name="users"
+        "self",
+        null=True,
+        blank=True,
+        on_delete=models.CASCADE,
+        db_index=False,
+        related_name="users",
     )
     kind = models.CharField(max_length=16, choices=Kind.choices)
     channel = models.CharField(max_length=16, choices=Channel.choices)
@@ -140,7 +147,14 @@ class Enrollment(models.Model):
     push_problem_at = models.DateTimeField(null=True)
 
     class Meta:
+        # Few and narrow: a wake-up of many writes to each index of each row.
+        constraints = [models.UniqueConstraint(fields=["key"], name="enrollment_key_once")]
         indexes = [
+            models.Index(
+                fields=["parent"],
+                name="enrollment_users",
+                condition=models.Q(parent__isnull=False),
+            ),
             models.Index(
                 fields=["wake_at"],
                 name="enrollment_wake",

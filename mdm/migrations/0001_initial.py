@@ -21,16 +21,8 @@ class Migration(migrations.Migration):
                         auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
                     ),
                 ),
-                (
-                    "serial_number",
-                    models.CharField(blank=True, max_length=255, null=True, unique=True),
-                ),
-                (
-                    "udid",
-                    models.CharField(
-                        blank=True, db_index=True, max_length=255, verbose_name="UDID"
-                    ),
-                ),
+                ("serial_number", models.CharField(blank=True, max_length=255, null=True)),
+                ("udid", models.CharField(blank=True, max_length=255, verbose_name="UDID")),
                 (
                     "platform",
                     models.CharField(
@@ -75,7 +67,7 @@ class Migration(migrations.Migration):
                         auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
                     ),
                 ),
-                ("key", models.CharField(max_length=600, unique=True)),
+                ("key", models.CharField(max_length=600)),
                 (
                     "kind",
                     models.CharField(
@@ -143,6 +135,7 @@ class Migration(migrations.Migration):
                     "parent",
                     models.ForeignKey(
                         blank=True,
+                        db_index=False,
                         null=True,
                         on_delete=django.db.models.deletion.CASCADE,
                         related_name="users",
@@ -414,12 +407,30 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name="device",
+            index=models.Index(fields=["udid"], name="device_udid"),
+        ),
+        migrations.AddIndex(
+            model_name="device",
             index=django.contrib.postgres.indexes.GinIndex(
                 django.contrib.postgres.indexes.OpClass("serial_number", name="gin_trgm_ops"),
                 django.contrib.postgres.indexes.OpClass("device_name", name="gin_trgm_ops"),
                 django.contrib.postgres.indexes.OpClass("udid", name="gin_trgm_ops"),
                 django.contrib.postgres.indexes.OpClass("model_name", name="gin_trgm_ops"),
                 name="device_search",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="device",
+            constraint=models.UniqueConstraint(
+                fields=("serial_number",), name="device_serial_once"
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="enrollment",
+            index=models.Index(
+                condition=models.Q(("parent__isnull", False)),
+                fields=["parent"],
+                name="enrollment_users",
             ),
         ),
         migrations.AddIndex(
@@ -437,6 +448,10 @@ class Migration(migrations.Migration):
                 fields=["id"],
                 name="enrollment_inventory_due",
             ),
+        ),
+        migrations.AddConstraint(
+            model_name="enrollment",
+            constraint=models.UniqueConstraint(fields=("key",), name="enrollment_key_once"),
         ),
         migrations.AddConstraint(
             model_name="escrow",
