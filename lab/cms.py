@@ -132,7 +132,8 @@ def verify(message: bytes) -> Verified:
         certificates = [
             x509.load_der_x509_certificate(c.chosen.dump()) for c in data["certificates"]
         ]
-        content = bytes(data["encap_content_info"]["content"].native)
+        # A refusal by SCEP carries no content, and is signed all the same.
+        content = bytes(data["encap_content_info"]["content"].native or b"")
         signer = _find_signer(info, certificates)
         attributes = {a["type"].dotted: a["values"][0].native for a in info["signed_attrs"]}
         _check_signature(info, content, signer, attributes)

@@ -8,9 +8,10 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandParser
 
 from lab.control import ask
 from lab.errors import LabError
@@ -29,9 +30,14 @@ class Command(BaseCommand):
     help = "Run the server with stand-ins for Apple and 25 simulated devices until Ctrl-C."
     requires_system_checks = ()
 
-    def handle(self, *args: Any, **options: Any) -> None:
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--devices", type=int, default=DEVICES, metavar="N", help="how many simulated devices"
+        )
+
+    def handle(self, *args: Any, devices: int, **options: Any) -> None:
         try:
-            demo = Demo(self._say)
+            demo = Demo(self._say, devices)
             serve(demo.server, demo.begin)
         except LocalError as error:
             self.stderr.write(str(error))
@@ -45,8 +51,9 @@ class Command(BaseCommand):
 class Demo:
     """`say` gets the lines that a person watches."""
 
-    def __init__(self, say: Any) -> None:
+    def __init__(self, say: Callable[[str], None], devices: int) -> None:
         self._say = say
+        self._devices = devices
         state_dir = environment.state_dir(os.environ)
         environment.check_local(os.environ)
         self._place = Place.under(state_dir)
@@ -80,7 +87,7 @@ class Demo:
         )
 
     def _lab_arguments(self) -> tuple[str, ...]:
-        return ("lab", "run", "--apns-port", str(self._apns_port), "--devices", str(DEVICES))
+        return ("lab", "run", "--apns-port", str(self._apns_port), "--devices", str(self._devices))
 
     def _lab_answers(self) -> bool:
         try:

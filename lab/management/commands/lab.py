@@ -21,6 +21,9 @@ from lab.devices.faults import DeviceFault
 from lab.devices.hardware import Model
 from lab.errors import LabError
 from lab.place import Place
+from mdm.local import sockets
+from mdm.local.errors import LocalError
+from mdm.local.state import claim
 from mdm.push.pem import PushCertificateError
 
 _STATES = ("enrolled", "enrolling", "new", "failed", "unenrolled", "erased")
@@ -54,8 +57,10 @@ class Command(BaseCommand):
     def handle(self, *, act: str, **options: Any) -> None:
         self._place = Place.under(settings.ENV.state_dir)
         try:
+            claim(settings.ENV.state_dir)
+            sockets.make_folder(settings.ENV.state_dir)
             getattr(self, f"_{act}")(options)
-        except (LabError, PushCertificateError) as error:
+        except (LabError, LocalError, PushCertificateError) as error:
             raise CommandError(str(error)) from None
         except OperationalError as error:
             reason = str(error).strip().splitlines()[0]

@@ -1,0 +1,122 @@
+"""`manage.py demo` as a person starts it: its own processes, its own state folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mdm.local.environment import ROOT
+from mdm.local.ports import Ports
+from tests import environ
+
+WITHIN = 240
+
+
+class Demo:
+    """A demo with two devices in `folder`; `lines` is what it has said so far. Devices keep the
+    address that they enrolled at, so that the next run in `folder` needs the same `ports`."""
+
+    def __init__(self, folder: Path, ports: Ports) -> None:
+        self.environ = environ.fresh(
+            GUARD_STATE_DIR=str(folder),
+            GUARD_PEOPLE_PORT=str(ports.people),
+            GUARD_DEVICES_PORT=str(ports.devices),
+            GUARD_DEVICES_HOST="127.0.0.1",
+        )
+        self.process = subprocess.Popen(
+            [sys.executable, "manage.py", "demo", "--devices", "2"],
+            cwd=ROOT,
+            env=self.environ,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self.lines: list[str] = []
+
+    def read_until(self, last: str) -> str:
+        """What it says up to a line with `last`; everything, where it ends before."""
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.lines.append(line)
+            if last in line:
+                break
+        return "".join(self.lines)
+
+    def manage(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "manage.py", *arguments],
+            cwd=ROOT,
+            env=self.environ,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def stop(self) -> int:
+        """As Ctrl-C does; returns the exit code."""
+        self.process.send_signal(signal.SIGINT)
+        self.read_until("\0")
+        return self.process.wait()
+
+
+@contextmanager
+def demo(folder: Path, ports: Ports) -> Iterator[Demo]:
+    running = Demo(folder, ports)
+    # Should it hang, it is ended, and what it said by then fails the test.
+    watch = threading.Timer(WITHIN, running.process.kill)
+    watch.start()
+    try:
+        yield running
+    finally:
+        running.stop()
+        watch.cancel()
+
+
+def test_the_demo_enrolls_devices_that_obey_and_finds_them_again(tmp_path: Path) -> None:
+    folder, ports = tmp_path / "var", Ports.free()
+    with demo(folder, ports) as first:
+        said = first.read_until("Ctrl-C stops everything")
+        assert "2 of 2 devices enrolled" in said
+        password = re.search(r"Sign in +admin / (\S+)", said)
+        assert password is not None
+        assert password[1] == (folder / "lab" / "admin-password").read_text()
+
+        devices = json.loads(first.manage("guard", "devices", "--json").stdout)
+        assert [d["enrollment"]["state"] for d in devices] == ["Enrolled", "Enrolled"]
+        serial = devices[0]["serial_number"]
+        sent = first.manage("guard", "send", serial, "SecurityInfo", "--wait", "60")
+        assert (sent.returncode, sent.stderr) == (0, "")
+        pids = _processes_of(folder)
+        assert len(pids) > 5
+        assert first.stop() == 0
+        assert _processes_of(folder) == []
+
+    with demo(folder, ports) as second:
+        said = second.read_until("Ctrl-C stops everything")
+        counts = re.findall(r"(\d) of (\d) devices enrolled", said)
+        assert counts == [("2", "2")]
+        again = json.loads(second.manage("lab", "list", "--json").stdout)
+        assert serial in [row["serial"] for row in again["devices"]]
+        sent = second.manage("guard", "send", serial, "DeviceInformation", "--wait", "60")
+        assert sent.returncode == 0
+
+
+def _processes_of(folder: Path) -> list[int]:
+    """Every process that was started with this state folder in its environment."""
+    wanted = f"GUARD_STATE_DIR={folder}".encode()
+    found = []
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            if wanted in path.read_bytes().split(b"\0"):
+                found.append(int(path.parent.name))
+        except OSError:
+            continue
+    return [pid for pid in found if pid != os.getpid()]
