@@ -107,17 +107,23 @@ class Table:
         pages = max(1, -(-min(count, COUNT_CAP) // self.page_size))
         page = _whole(query.get("page", ""), 1, pages)
         start = (page - 1) * self.page_size
-        shown = self.sort(narrowed, query)[start : start + self.page_size] if count else []
         return View(
             table=self,
             query=query,
             path=request.path,
-            rows=list(shown),
+            rows=self._page(narrowed, query, start) if count else [],
             count=count,
             page=page,
             pages=pages,
             hidden=frozenset(request.session.get(f"hidden:{self.slug}", self.extra)),
         )
+
+    def _page(self, rows: QuerySet[Any], query: QueryDict, start: int) -> list[Any]:
+        """The rows from `start` on: found by their ids alone, so that only what is shown is read
+        whole however deep it lies."""
+        ids = list(self.sort(rows, query).values_list("pk", flat=True)[start:][: self.page_size])
+        found = rows.order_by().in_bulk(ids)
+        return [found[pk] for pk in ids if pk in found]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -243,7 +249,7 @@ class View:
         kept = QueryDict(mutable=True)
         for key in sorted(known):
             if self.query.get(key):
-                kept[key] = self.query[key]
+                kept[key] = self.query.get(key, "")
         return kept.urlencode()
 
     def _chip(self, chip: Filter) -> Chip:

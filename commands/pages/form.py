@@ -8,7 +8,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
+from django.core.files.uploadedfile import UploadedFile
 from django.http import HttpRequest, QueryDict
 from django.utils.datastructures import MultiValueDict
 
@@ -114,7 +116,7 @@ def _kind(parameter: Parameter) -> str:
 
 def _read(
     filled: QueryDict,
-    files: MultiValueDict[str, object],
+    files: MultiValueDict[str, UploadedFile[Any]],
     parameters: Sequence[Parameter],
     prefix: str,
 ) -> dict[str, object]:
@@ -124,8 +126,9 @@ def _read(
         kind = _kind(parameter)
         if kind == "group":
             value: object = _read(filled, files, parameter.fields, f"{prefix}{parameter.key}.")
-        elif kind == "file" and name in files:
-            value = files[name].read(_LARGEST_FILE)  # type: ignore[attr-defined]
+        elif kind == "file":
+            uploaded = files.get(name)
+            value = uploaded.read(_LARGEST_FILE) if isinstance(uploaded, UploadedFile) else ""
         elif kind == "lines":
             value = [line.strip() for line in filled.get(name, "").splitlines() if line.strip()]
         elif kind == "json":

@@ -8,7 +8,7 @@ from typing import Any, Concatenate, ParamSpec
 from urllib.parse import urlencode
 
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.shortcuts import render, resolve_url
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
@@ -18,7 +18,7 @@ from mdm.audit.record import NotAllowed
 from mdm.tables import View
 
 Given = ParamSpec("Given")
-Page = Callable[Concatenate[HttpRequest, Given], HttpResponse]
+Page = Callable[Concatenate[HttpRequest, Given], HttpResponseBase]
 
 
 def page(view: Page[Given]) -> Page[Given]:
@@ -29,7 +29,9 @@ def page(view: Page[Given]) -> Page[Given]:
 
     @wraps(view)
     @never_cache
-    def wrapped(request: HttpRequest, *args: Given.args, **kwargs: Given.kwargs) -> HttpResponse:
+    def wrapped(
+        request: HttpRequest, /, *args: Given.args, **kwargs: Given.kwargs
+    ) -> HttpResponseBase:
         if not request.user.is_authenticated:
             return _to_sign_in(request)
         try:
@@ -37,7 +39,6 @@ def page(view: Page[Given]) -> Page[Given]:
         except NotAllowed as refused:
             return render(request, "mdm/error.html", {"why": str(refused)}, status=403)
 
-    wrapped.is_page = True  # type: ignore[attr-defined]
     return wrapped
 
 
@@ -45,7 +46,9 @@ def action(view: Page[Given]) -> Page[Given]:
     """A page that changes something: as `page`, and by POST alone."""
 
     @wraps(view)
-    def posted(request: HttpRequest, *args: Given.args, **kwargs: Given.kwargs) -> HttpResponse:
+    def posted(
+        request: HttpRequest, /, *args: Given.args, **kwargs: Given.kwargs
+    ) -> HttpResponseBase:
         if request.method != "POST":
             return HttpResponse(status=405, headers={"Allow": "POST"})
         return view(request, *args, **kwargs)

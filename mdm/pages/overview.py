@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 
 from django.db.models import Count
 from django.db.models.functions import TruncDate
@@ -68,7 +68,8 @@ def _enrollments_by_day(today: date) -> dict[str, object]:
     first = today - timedelta(days=_DAYS - 1)
     found = dict(
         EnrollmentPeriod.objects.filter(
-            completed_at__date__gte=first, enrollment__parent__isnull=True
+            completed_at__gte=datetime.combine(first, time.min, UTC),
+            enrollment__parent__isnull=True,
         )
         .values_list(TruncDate("completed_at"))
         .annotate(count=Count("id"))

@@ -9,7 +9,7 @@ from mdm.audit.actor import Actor
 from mdm.models import PushCertificate
 from mdm.pages.frame import page, say
 from mdm.push import certificate
-from mdm.push.certificate import PushCertificateError
+from mdm.push.pem import PushCertificateError
 
 # A certificate with its key takes a few kilobytes; more is not read.
 _LARGEST = 100_001

@@ -172,7 +172,7 @@ def styled(field: BoundField) -> SafeString:
     """A form's field in Tabler's dress, tied to its error and its help."""
     kind = getattr(field.field.widget, "input_type", "")
     css = {"checkbox": "form-check-input", "select": "form-select"}.get(kind, "form-control")
-    attributes = {"class": f"{css} is-invalid" if field.errors else css}
+    attributes: dict[str, str | bool] = {"class": f"{css} is-invalid" if field.errors else css}
     if field.errors:
         attributes["aria-invalid"] = "true"
         attributes["aria-describedby"] = f"{field.id_for_label}-error"
