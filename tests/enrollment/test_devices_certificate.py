@@ -13,7 +13,12 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
 from django.core.management import call_command
 from django.utils import timezone
 from pytest_django import Settings
@@ -70,7 +75,8 @@ def test_a_good_certificate_is_left_alone(folder: Path) -> None:
 def _expires_soon(folder: Path, ca: Authority, settings: Settings) -> None:
     then = timezone.now() - timedelta(days=370)
     hosts = ["mdm.example.com", "localhost", "127.0.0.1", "::1"]
-    aged = issue_server_certificate(ca, rsa_key().public_key(), hosts, then)
+    key = load_pem_private_key((folder / "server.key").read_bytes(), None).public_key()
+    aged = issue_server_certificate(ca, key, hosts, then)  # type: ignore[arg-type]
     (folder / "server.pem").write_bytes(aged.public_bytes(Encoding.PEM))
 
 
@@ -86,11 +92,18 @@ def _cut_short(folder: Path, ca: Authority, settings: Settings) -> None:
     (folder / "server.key").write_bytes(b"")
 
 
+def _other_key(folder: Path, ca: Authority, settings: Settings) -> None:
+    other = rsa_key().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    (folder / "server.key").write_bytes(other)
+
+
 def _gone(folder: Path, ca: Authority, settings: Settings) -> None:
     (folder / "ca.pem").unlink()
 
 
-@pytest.mark.parametrize("change", [_expires_soon, _moved, _new_authority, _cut_short, _gone])
+@pytest.mark.parametrize(
+    "change", [_expires_soon, _moved, _new_authority, _cut_short, _other_key, _gone]
+)
 def test_a_certificate_that_no_longer_fits_is_made_anew(
     folder: Path,
     ca: Authority,
