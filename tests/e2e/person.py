@@ -28,6 +28,15 @@ class Person:
         assert answer.status_code == 302, f"{path} answered {answer.status_code}: {answer.text}"
         return answer.headers["location"]
 
+    def press(self, page: str, action: str, **fields: str) -> str:
+        """Press a button on a page whose form leads to `action`; returns the page after it."""
+        html = self.page(page)
+        assert f'action="{action}"' in html, f"{page} has no form that leads to {action}"
+        fields["csrfmiddlewaretoken"] = self._client.cookies["csrftoken"]
+        answer = self._client.post(action, data=fields, follow_redirects=True)
+        assert answer.status_code == 200, f"{action} answered {answer.status_code}"
+        return answer.text
+
     def get(self, path: str, **query: Any) -> Any:
         """What the API says at `path`, below /api/v1."""
         return self._checked(self._client.get(f"/api/v1{path}", params=query))
