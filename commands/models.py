@@ -61,7 +61,11 @@ class QueueEntry(models.Model):
         related_name="queue",
     )
     command = models.ForeignKey(
-        Command, on_delete=models.CASCADE, db_constraint=False, related_name="entries"
+        Command,
+        on_delete=models.CASCADE,
+        db_constraint=False,
+        db_index=False,
+        related_name="entries",
     )
     command_uuid = models.UUIDField("CommandUUID")
     state = models.CharField(max_length=20, choices=State.choices, default=State.QUEUED)
@@ -102,6 +106,7 @@ class QueueEntry(models.Model):
             ),
         ]
         indexes = [
+            models.Index(fields=["command", "id"], name="queue_entry_of_command"),
             models.Index(
                 "enrollment",
                 models.F("priority").desc(),

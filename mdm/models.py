@@ -155,6 +155,12 @@ class Enrollment(models.Model):
                 name="enrollment_users",
                 condition=models.Q(parent__isnull=False),
             ),
+            # The rare states; nearly every enrollment is Enrolled.
+            models.Index(
+                fields=["state"],
+                name="enrollment_rare_state",
+                condition=~models.Q(state="Enrolled"),
+            ),
             models.Index(
                 fields=["wake_at"],
                 name="enrollment_wake",

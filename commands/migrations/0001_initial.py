@@ -100,6 +100,7 @@ class Migration(migrations.Migration):
                     "command",
                     models.ForeignKey(
                         db_constraint=False,
+                        db_index=False,
                         on_delete=django.db.models.deletion.CASCADE,
                         related_name="entries",
                         to="commands.command",
@@ -129,6 +130,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 "indexes": [
+                    models.Index(fields=["command", "id"], name="queue_entry_of_command"),
                     models.Index(
                         models.F("enrollment"),
                         models.OrderBy(models.F("priority"), descending=True),

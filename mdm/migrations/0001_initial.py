@@ -436,6 +436,14 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="enrollment",
             index=models.Index(
+                condition=models.Q(("state", "Enrolled"), _negated=True),
+                fields=["state"],
+                name="enrollment_rare_state",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="enrollment",
+            index=models.Index(
                 condition=models.Q(("wake_at__isnull", False)),
                 fields=["wake_at"],
                 name="enrollment_wake",
