@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from django.apps import AppConfig
 from django.conf import settings
-from django.core.exceptions import ImproperlyConfigured
+
+from mdm.env import BadEnvironment
 
 
 class LabConfig(AppConfig):
@@ -13,10 +14,10 @@ class LabConfig(AppConfig):
 
     def ready(self) -> None:
         if settings.ENV.production:
-            # An exception and not only a system check: web server and worker run no checks.
-            raise ImproperlyConfigured(
-                "The lab plays Apple and devices; it cannot be installed in production. "
-                "Take it out of GUARD_EXTRA_APPS."
+            # An exception and not a system check: web server and worker run no checks.
+            raise BadEnvironment(
+                "GUARD_EXTRA_APPS: the lab plays Apple and devices; it cannot be installed in"
+                " production, nor can the demo run there."
             )
         from mdm.navigation import Entry, add_entry
 

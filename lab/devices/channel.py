@@ -36,7 +36,7 @@ class Pace:
     attempts: int = 10
 
     def retry(self, attempt: int) -> float:
-        return float(min(self.retry_first * 2.0**attempt, self.retry_most))
+        return float(min(self.retry_first * 2.0 ** min(attempt, 30), self.retry_most))
 
 
 @dataclass

@@ -222,8 +222,9 @@ class Device:
 
     def later(self, seconds: float, act: Callable[[], None]) -> None:
         """Do something after a while, unless the lab has stopped by then."""
-        timer = asyncio.get_running_loop().call_later(seconds, act)
-        self._later.add(timer)
+        loop = asyncio.get_running_loop()
+        self._later = {timer for timer in self._later if timer.when() > loop.time()}
+        self._later.add(loop.call_later(seconds, act))
 
     # Speaking
 

@@ -88,3 +88,4 @@ def test_the_lab_refuses_to_be_installed_in_production(tmp_path: Path) -> None:
         )
         assert done.returncode != 0
         assert "cannot be installed in production" in done.stderr
+        assert done.stderr.count("\n") == 1, done.stderr
