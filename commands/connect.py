@@ -100,10 +100,11 @@ WITH speaker AS MATERIALIZED (
 
 _ITS_OWN = "q.enrollment_id = (SELECT id FROM speaker WHERE may)"
 
-# The next command; `{skip}` says which entries are out of the question now.
+# The next command; `{skip}` says which entries are out of the question now. Only what was marked is
+# handed out: one that was cancelled while this statement ran is not.
 _NEXT = f"""
 next AS MATERIALIZED (
-    SELECT q.ctid AS place, q.payload_id, q.sealed_payload
+    SELECT q.ctid AS place
     FROM commands_queueentry q
     WHERE {_ITS_OWN} AND q.finished_at IS NULL
           AND (q.expires_at IS NULL OR q.expires_at > now()) {{skip}}
@@ -113,6 +114,7 @@ next AS MATERIALIZED (
     SET state = 'Sent', sent_at = COALESCE(q.sent_at, now()),
         deliveries = LEAST(q.deliveries + 1, 32000)
     WHERE q.ctid = (SELECT place FROM next) AND q.finished_at IS NULL
+    RETURNING q.payload_id, q.sealed_payload
 )"""
 
 # Last contact is kept to the minute. A wake-up stays due while there is something to do; `wake_at`
@@ -133,9 +135,9 @@ seen AS (
 
 _RESULT = """
 SELECT s.id, s.may, s.state, s.identity_sha256, {counted} AS counted,
-       COALESCE((SELECT sealed_payload FROM next),
+       COALESCE((SELECT sealed_payload FROM sent),
                 (SELECT sealed FROM commands_payload
-                 WHERE id = (SELECT payload_id FROM next))) AS sealed{lazily}
+                 WHERE id = (SELECT payload_id FROM sent))) AS sealed{lazily}
 FROM speaker s
 """
 

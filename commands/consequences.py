@@ -13,11 +13,18 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import structlog
-from django.db import DatabaseError, connection, transaction
+from django.db import DatabaseError, OperationalError, connection, transaction
 
 from commands import catalog
-from commands.catalog import AskAgain, Change, CommandType, DeviceFacts, Erased, ReplaceSection
-from commands.catalog import UpdateSection
+from commands.catalog import (
+    AskAgain,
+    Change,
+    CommandType,
+    DeviceFacts,
+    Erased,
+    ReplaceSection,
+    UpdateSection,
+)
 from commands.connect import REPLY
 from commands.models import Payload
 from commands.queue import COMMAND, NobodyCanRunIt, enqueue
@@ -33,9 +40,11 @@ log = structlog.get_logger(__name__)
 
 _TAKE = """
 SELECT r.id, r.enrollment_id, r.status, r.received_at, r.sealed_body, c.request_type,
-       q.payload_id, e.device_id, e.state, e.channel
+       q.payload_id, e.device_id,
+       r.received_at < GREATEST(e.authenticated_at, d.authenticated_at) AS outdated
 FROM commands_reply r
 JOIN mdm_enrollment e ON e.id = r.enrollment_id
+LEFT JOIN mdm_enrollment d ON d.id = e.parent_id
 LEFT JOIN commands_queueentry q
        ON q.enrollment_id = r.enrollment_id AND q.command_uuid = r.command_uuid
 LEFT JOIN commands_command c ON c.id = q.command_id
@@ -63,6 +72,8 @@ def drain(limit: int = 500) -> int:
             _apply([item for row in rows for item in _consequences(row)])
             _mark(row["id"] for row in rows)
         return len(rows)
+    except OperationalError:
+        raise  # the database's trouble and no reply's: all of it is done again
     except DatabaseError as error:
         if limit == 1:
             raise
@@ -81,6 +92,8 @@ def _drain_one_by_one(limit: int) -> int:
             try:
                 with transaction.atomic():
                     _apply(_consequences(rows[0]))
+            except OperationalError:
+                raise
             except DatabaseError as error:
                 log.error("reply_not_applied", reply=rows[0]["id"], error=str(error))
             _mark([rows[0]["id"]])
@@ -89,7 +102,8 @@ def _drain_one_by_one(limit: int) -> int:
 
 
 def _consequences(row: Row) -> list[Consequence]:
-    if row["status"] != "Acknowledged" or not row["request_type"]:
+    # What a device said before it began a new enrollment says nothing of the one it has now.
+    if row["status"] != "Acknowledged" or not row["request_type"] or row["outdated"]:
         return []
     command_type = catalog.find(row["request_type"])
     if not _changes_anything(command_type):

@@ -6,7 +6,6 @@ are another endpoint (`commands/connect.py`). Source: Apple's "Check-in" and its
 
 from __future__ import annotations
 
-import hmac
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,23 +15,29 @@ from typing import Any
 from django.db import transaction
 from django.utils import timezone
 
-from mdm import identity, signals, statements
+from mdm import admission, identity, signals, statements
 from mdm.models import Enrollment, Escrow
 from mdm.protocol import checkin as messages
 from mdm.protocol.checkin import CheckinMessage
+from mdm.protocol.errors import BadMessage
 from mdm.protocol.ids import EnrollmentID
-from mdm.protocol.plist import plist_dumps, safe_plist_loads
 from mdm.protocol.platform import platform_of
+from mdm.protocol.plist import plist_dumps, safe_plist_loads
 from mdm.refusals import Refused
 from mdm.secrets import seal, unseal
 from mdm.statements import Row
 
 State = Enrollment.State
 
+_LIVE = {State.AUTHENTICATED, State.ENROLLED}
+
 PUSH_TOKEN, UNLOCK_TOKEN, BOOTSTRAP_TOKEN = "push_token", "unlock_token", "bootstrap_token"
 
-# How many enrollments one identity may put into quarantine.
+# How many enrollments one identity may put into quarantine, and how many users a device may have.
 _QUARANTINED_AT_MOST = 20
+_USERS_AT_MOST = 1000
+# Messages that are kept are a few kilobytes long without their secrets.
+_RECORD_AT_MOST = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +57,13 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Speaker:
-    """The enrollment that sent a message, its identity checked, its row locked."""
+    """The enrollment that sent a message, its identity checked, its row locked.
+
+    `device` is the row of the device channel, which for a device is the same.
+    """
 
     enrollment: Row
+    device: Row
     at: datetime
 
 
@@ -69,20 +78,29 @@ def handle(body: bytes, signer: identity.SignerCertificate) -> Answer:
     """
     content = safe_plist_loads(body)
     message = messages.read_checkin(content)
-    record = plist_dumps(messages.redacted_content(content))
     if isinstance(message, messages.Authenticate):
-        return authenticate(message, signer, record)
+        return authenticate(message, signer, _record(content))
     if isinstance(message, messages.TokenUpdate):
-        return token_update(message, signer, record)
+        return token_update(message, signer, _record(content))
     with transaction.atomic():
-        speaker = _speaker(message.id, signer)
-        return _HANDLERS[type(message)](speaker, message, record)
+        speaker = _speaker(message, signer)
+        if isinstance(message, messages.CheckOut):
+            return check_out(speaker, message, _record(content))
+        return _HANDLERS[type(message)](speaker, message)
 
 
 def answer_with(kind: type[CheckinMessage], responder: Responder) -> None:
     """Let another app answer messages of `kind` (GetToken, ReturnToService,
     DeclarativeManagement); the first responder that does not return None answers."""
     _responders.setdefault(kind, []).append(responder)
+
+
+def _record(content: dict[str, object]) -> bytes:
+    """The message as it is kept, without its secrets. Raises BadMessage where it is too large."""
+    record = plist_dumps(messages.redacted_content(content))
+    if len(record) > _RECORD_AT_MOST:
+        raise BadMessage("too-large", "The message holds more than such messages do.")
+    return record
 
 
 # --- Authenticate ---------------------------------------------------------------------------------
@@ -97,16 +115,16 @@ def authenticate(
     while True:
         with transaction.atomic():
             rows = statements.every(statements.AUTHENTICATE_READ, parameters)
-            known = next((row for row in rows if row["key"] == message.id.key), None)
-            refusal = _why_not(message, signer, issued.binding, rows, known)
+            known = admission.known_row(message, rows)
+            refusal = admission.why_not(message, signer, issued.binding, rows)
             if refusal is None:
                 if issued.binding.purpose is identity.Purpose.RENEWAL and known:
                     _renew(known, parameters)
                     return Answer()
-                if _begin(known, message, rows[0]["accepted"], parameters):
+                if _begin(known, message, rows, parameters):
                     return Answer()
                 continue  # another request made the row meanwhile: look again
-            if refusal.reason in _QUARANTINED:
+            if refusal.reason in admission.QUARANTINED:
                 _quarantine(refusal.reason, parameters)
         raise refusal
 
@@ -142,66 +160,20 @@ def _authenticate_parameters(
     }
 
 
-# Refusals that an admin decides about: a device turned up with an identity not issued for it.
-_QUARANTINED = {"identity_of_another", "bound_to_another_serial", "live_enrollment"}
-
-
-def _why_not(
-    message: messages.Authenticate,
-    signer: identity.SignerCertificate,
-    binding: identity.Binding,
-    rows: list[Row],
-    known: Row | None,
-) -> Refused | None:
-    """Why this identity may not begin this enrollment; None when it may.
-
-    An honest return of an erased device looks like a takeover, so an identity that is bound to no
-    serial number never replaces a live enrollment without an admin's word.
-    """
-    facts = rows[0]
-    if not facts["topic_is_ours"]:
-        return Refused("foreign_topic", "The topic is not that of our push certificate.")
-    if facts["revoked"]:
-        return Refused("revoked_identity", "The identity was revoked.")
-    if binding.purpose is identity.Purpose.RENEWAL:
-        return _why_no_renewal(message.id, binding, known)
-    if binding.purpose.value != message.id.kind:
-        return Refused("wrong_purpose", "The identity was issued for another kind of enrollment.")
-    if facts["accepted"] is not None:
-        return None
-    if facts["bound_to"] is not None and (known is None or facts["bound_to"] != known["id"]):
-        return Refused("identity_of_another", "The identity belongs to another enrollment.")
-    if binding.serial_number is not None:
-        if (message.serial_number or "").lower() == binding.serial_number.lower():
-            return None
-        return Refused("bound_to_another_serial", "The identity was issued for another serial.")
-    live = [row for row in rows if row["state"] == State.ENROLLED and not _bound(row, signer)]
-    if live:
-        return Refused("live_enrollment", "The device is enrolled with another identity.")
-    return None
-
-
-def _why_no_renewal(
-    id: EnrollmentID, binding: identity.Binding, known: Row | None
-) -> Refused | None:
-    if known is None or binding.enrollment != id.key or known["state"] != State.ENROLLED:
-        return Refused("wrong_renewal", "The identity renews another enrollment.")
-    return None
-
-
 def _begin(
     known: Row | None,
     message: messages.Authenticate,
-    accepted: int | None,
+    rows: list[Row],
     parameters: dict[str, object],
 ) -> bool:
+    """Returns False, with everything undone, where another request was faster."""
     keeps_device = known is not None and (message.serial_number in {None, known["serial_number"]})
     parameters = parameters | {
         "enrollment": known["id"] if known else None,
         "device": known["device_id"] if known and keeps_device else None,
         "serial_number": message.serial_number
         or (known["serial_number"] if known and keeps_device else None),
-        "accepted": accepted,
+        "accepted": rows[0]["accepted"],
     }
     write = (
         statements.AUTHENTICATE_WRITE_BY_ID
@@ -213,11 +185,24 @@ def _begin(
         transaction.set_rollback(True)
         return False
     signals.authenticated.send(Enrollment, enrollment_id=row["id"], at=parameters["at"])
+    _supersede([other for other in rows if other is not known], parameters)
     return True
 
 
+def _supersede(others: list[Row], parameters: dict[str, object]) -> None:
+    """End what the same machine had under other identifiers: their identities are out of use."""
+    gone = [row for row in others if row["id"] is not None]
+    if gone:
+        revoked = {"enrollments": [row["id"] for row in gone]}
+        statements.one(statements.REVOKE, parameters | revoked)
+    for row in gone:
+        if row["state"] in _LIVE:
+            end(row["id"], State.CHECKED_OUT, at=timezone.now(), record=None)
+
+
 def _renew(known: Row, parameters: dict[str, object]) -> None:
-    statements.one(statements.RENEW, parameters | {"enrollment": known["id"]})
+    replaced = {"enrollment": known["id"], "replaced": known["identity_sha256"]}
+    statements.one(statements.RENEW, parameters | replaced)
 
 
 def _quarantine(reason: str, parameters: dict[str, object]) -> None:
@@ -300,10 +285,13 @@ def _open_user_channel(id: EnrollmentID, device: Row, parameters: dict[str, obje
             "parent": device["id"],
             "channel": id.channel,
             "user_identifier": id.user_id or "",
+            "most": _USERS_AT_MOST,
         },
     )
+    if row is None or row["users"] >= _USERS_AT_MOST:
+        raise Refused("too_many_users", "The device has too many users.")
     # None: another request opened the channel meanwhile; the device may repeat this message.
-    return int(row["id"]) if row else None
+    return None if row["id"] is None else int(row["id"])
 
 
 # --- The other messages ---------------------------------------------------------------------------
@@ -328,18 +316,14 @@ def end(enrollment_id: int, state: Enrollment.State, *, at: datetime, record: by
         signals.enrollment_ended.send(Enrollment, enrollment_id=row["id"], at=at)
 
 
-def user_authenticate(
-    speaker: Speaker, message: messages.UserAuthenticate, record: bytes
-) -> Answer:
+def user_authenticate(speaker: Speaker, message: messages.UserAuthenticate) -> Answer:
     """Directory users are not managed: 410 says so for this login session."""
     return Answer(status=410)
 
 
-def set_bootstrap_token(
-    speaker: Speaker, message: messages.SetBootstrapToken, record: bytes
-) -> Answer:
-    """Escrow the bootstrap token; a message without one withdraws it."""
-    escrow = {"enrollment_id": speaker.enrollment["id"], "kind": Escrow.Kind.BOOTSTRAP_TOKEN}
+def set_bootstrap_token(speaker: Speaker, message: messages.SetBootstrapToken) -> Answer:
+    """Escrow the machine's bootstrap token; a message without one withdraws it."""
+    escrow = {"enrollment_id": speaker.device["id"], "kind": Escrow.Kind.BOOTSTRAP_TOKEN}
     if message.bootstrap_token:
         sealed = seal(BOOTSTRAP_TOKEN, message.bootstrap_token)
         Escrow.objects.update_or_create(
@@ -350,31 +334,27 @@ def set_bootstrap_token(
     return Answer()
 
 
-def get_bootstrap_token(
-    speaker: Speaker, message: messages.GetBootstrapToken, record: bytes
-) -> Answer:
+def get_bootstrap_token(speaker: Speaker, message: messages.GetBootstrapToken) -> Answer:
     """The escrowed token, or an empty dictionary."""
     row = Escrow.objects.filter(
-        enrollment_id=speaker.enrollment["id"], kind=Escrow.Kind.BOOTSTRAP_TOKEN
+        enrollment_id=speaker.device["id"], kind=Escrow.Kind.BOOTSTRAP_TOKEN
     ).first()
     return Answer.plist(
         {"BootstrapToken": unseal(BOOTSTRAP_TOKEN, row.sealed)} if row is not None else {}
     )
 
 
-def get_token(speaker: Speaker, message: messages.GetToken, record: bytes) -> Answer:
+def get_token(speaker: Speaker, message: messages.GetToken) -> Answer:
     """A token for one of Apple's services; 400 where nobody here makes them for that service."""
     return _respond(speaker, message) or Answer(status=400)
 
 
-def return_to_service(speaker: Speaker, message: messages.ReturnToService, record: bytes) -> Answer:
+def return_to_service(speaker: Speaker, message: messages.ReturnToService) -> Answer:
     """How the device shall come back after erasing itself: not by itself, unless an app says so."""
     return _respond(speaker, message) or Answer.plist({"ReturnToService": {"Enabled": False}})
 
 
-def declarative_management(
-    speaker: Speaker, message: messages.DeclarativeManagement, record: bytes
-) -> Answer:
+def declarative_management(speaker: Speaker, message: messages.DeclarativeManagement) -> Answer:
     """Answer as the protocol wants when nothing is declared, unless an app declares something."""
     return _respond(speaker, message) or _nothing_declared(speaker, message.endpoint)
 
@@ -402,8 +382,7 @@ def _nothing_declared(speaker: Speaker, endpoint: str) -> Answer:
 
 _responders: dict[type[Any], list[Responder]] = {}
 
-_HANDLERS: dict[type[Any], Callable[[Speaker, Any, bytes], Answer]] = {
-    messages.CheckOut: check_out,
+_HANDLERS: dict[type[Any], Callable[[Speaker, Any], Answer]] = {
     messages.UserAuthenticate: user_authenticate,
     messages.SetBootstrapToken: set_bootstrap_token,
     messages.GetBootstrapToken: get_bootstrap_token,
@@ -421,9 +400,26 @@ def _respond(speaker: Speaker, message: CheckinMessage) -> Answer | None:
     return None
 
 
-def _speaker(id: EnrollmentID, signer: identity.SignerCertificate) -> Speaker:
-    own, device = _rows(id, signer)
-    return Speaker(own if own is not None else device, timezone.now())
+# What a user who has no channel here may say: these are about the machine, or about the user.
+_OF_ANY_USER = (
+    messages.UserAuthenticate,
+    messages.SetBootstrapToken,
+    messages.GetBootstrapToken,
+)
+
+
+def _speaker(message: CheckinMessage, signer: identity.SignerCertificate) -> Speaker:
+    own, device = _rows(message.id, signer)
+    if own is None and not isinstance(message, _OF_ANY_USER):
+        raise Refused("unknown_enrollment", "This user is not known here.")
+    row = device if own is None else own
+    if row["state"] == State.RELEASED:
+        raise Refused("released", "An admin released this enrollment.")
+    # Management that has ended may end once more, since a device that heard no answer repeats
+    # itself; it is given no secrets.
+    if row["state"] not in _LIVE and not isinstance(message, messages.CheckOut):
+        raise Refused("not_enrolled", f"This enrollment is over ({row['state']}).")
+    return Speaker(row, device, timezone.now())
 
 
 def _rows(id: EnrollmentID, signer: identity.SignerCertificate) -> tuple[Row | None, Row]:
@@ -440,11 +436,6 @@ def _rows(id: EnrollmentID, signer: identity.SignerCertificate) -> tuple[Row | N
     device = rows.get(id.device_key)
     if device is None:
         raise Refused("unknown_enrollment", "This enrollment is not known here.")
-    if not _bound(device, signer):
+    if not admission.is_bound(device, signer):
         raise Refused("identity_mismatch", "The identity is not the one bound to the enrollment.")
     return rows.get(id.key), device
-
-
-def _bound(row: Row, signer: identity.SignerCertificate) -> bool:
-    bound = row["identity_sha256"]
-    return bound is not None and hmac.compare_digest(bytes(bound), signer.sha256)

@@ -11,7 +11,7 @@ from django.utils import timezone
 from mdm import checkin
 from mdm.audit.actor import Actor
 from mdm.audit.record import allow, record
-from mdm.models import Device, Enrollment
+from mdm.models import Device, Enrollment, Identity
 from mdm.webhooks.outbox import emit
 
 
@@ -71,6 +71,10 @@ def delete(actor: Actor, device: Device) -> None:
         actor, "device.delete", subject_kind="device", subject_id=locked.pk, before=_name(locked)
     )
     emit("device.deleted", str(locked.pk), _name(locked))
+    # Its identities outlive it, and would enroll any device as if they had never been used.
+    Identity.objects.filter(enrollment__device=locked, revoked_at=None).update(
+        revoked_at=timezone.now()
+    )
     locked.delete()
 
 

@@ -14,7 +14,7 @@ from django.db import connection
 Row = dict[str, Any]
 
 
-def one(statement: str, parameters: Mapping[str, object]) -> Row | None:
+def one(statement: str, parameters: Mapping[str, Any]) -> Row | None:
     """The first row as a dictionary, or None."""
     with connection.cursor() as cursor:
         cursor.execute(statement, parameters)
@@ -24,7 +24,7 @@ def one(statement: str, parameters: Mapping[str, object]) -> Row | None:
         return dict(zip((column.name for column in cursor.description), row, strict=True))
 
 
-def every(statement: str, parameters: Mapping[str, object]) -> list[Row]:
+def every(statement: str, parameters: Mapping[str, Any]) -> list[Row]:
     """All rows as dictionaries."""
     with connection.cursor() as cursor:
         cursor.execute(statement, parameters)
@@ -39,7 +39,7 @@ SELECT e.*, r.bound_to, r.revoked, q.accepted,
        EXISTS (SELECT FROM mdm_pushcertificate WHERE topic = %(topic)s) AS topic_is_ours
 FROM (SELECT 1 AS one) always
 LEFT JOIN LATERAL (
-    SELECT e.id, e.key, e.device_id, e.state, e.identity_sha256, e.enrolled_at, d.serial_number
+    SELECT e.id, e.key, e.kind, e.device_id, e.state, e.identity_sha256, d.serial_number
     FROM mdm_enrollment e JOIN mdm_device d ON d.id = e.device_id
     WHERE e.id IN (
         SELECT id FROM mdm_enrollment WHERE key = %(key)s
@@ -57,7 +57,8 @@ LEFT JOIN LATERAL (
 ) r ON true
 LEFT JOIN LATERAL (
     SELECT id AS accepted FROM mdm_quarantine
-    WHERE enrollment_key = %(key)s AND identity_sha256 = %(identity)s::bytea AND state = 'Accepted'
+    WHERE enrollment_key = %(key)s AND identity_sha256 = %(identity)s::bytea
+          AND serial_number = COALESCE(%(serial_number)s::text, '') AND state = 'Accepted'
 ) q ON true
 """
 
@@ -93,33 +94,41 @@ WITH ids AS MATERIALIZED (
         (id, key, device_id, kind, channel, device_identifier, state, period_id, identity_sha256,
          access_rights, authenticated_at, last_seen_at, topic)
     SELECT ids.enrollment, %(key)s, device.id, %(kind)s, 'device', %(device_identifier)s,
-           'Authenticated', ids.period, %(identity)s, i.access_rights, %(at)s, %(at)s, %(topic)s
+           'Authenticated', ids.period, %(identity)s, i.access_rights, now(), %(at)s, %(topic)s
     FROM ids CROSS JOIN device
     LEFT JOIN mdm_identity i ON i.sha256 = %(identity)s::bytea
     ON CONFLICT (key) DO UPDATE SET
         device_id = EXCLUDED.device_id, state = 'Authenticated', period_id = EXCLUDED.period_id,
         device_identifier = EXCLUDED.device_identifier,
         identity_sha256 = EXCLUDED.identity_sha256, access_rights = EXCLUDED.access_rights,
-        awaiting_configuration = false, authenticated_at = %(at)s, enrolled_at = NULL,
+        awaiting_configuration = false, authenticated_at = now(), enrolled_at = NULL,
         checked_out_at = NULL, erased_at = NULL, released_at = NULL, last_seen_at = %(at)s,
         inventory_asked_at = NULL, topic = EXCLUDED.topic, push_magic = '',
         sealed_push_token = NULL, token_updated_at = NULL, wake_at = NULL, wake_attempts = 0,
         pushed_at = NULL, push_problem = '', push_problem_at = NULL
         WHERE e.id = %(enrollment)s::bigint
-    RETURNING e.id
+    RETURNING e.id, e.device_id, e.access_rights
+), users AS (
+    UPDATE mdm_enrollment u SET
+        state = 'CheckedOut', checked_out_at = %(at)s, erased_at = NULL, released_at = NULL,
+        device_id = enrolled.device_id, identity_sha256 = %(identity)s,
+        access_rights = enrolled.access_rights,
+        sealed_push_token = NULL, push_magic = '', wake_at = NULL
+    FROM enrolled WHERE u.parent_id = enrolled.id
+    RETURNING u.id
 ), ended AS (
     UPDATE mdm_enrollmentperiod p SET ended_at = %(at)s, ended_by = 'Authenticated'
-    FROM enrolled WHERE p.enrollment_id = enrolled.id AND p.ended_at IS NULL
+    FROM (SELECT id FROM enrolled UNION ALL SELECT id FROM users) over
+    WHERE p.enrollment_id = over.id AND p.ended_at IS NULL
 ), period AS (
     INSERT INTO mdm_enrollmentperiod (id, enrollment_id, began_at, identity_sha256, ended_by)
     SELECT ids.period, enrolled.id, %(at)s, %(identity)s, '' FROM ids CROSS JOIN enrolled
 ), message AS (
     INSERT INTO mdm_checkinmessage (enrollment_id, message_type, received_at, body)
     SELECT id, 'Authenticate', %(at)s, %(body)s FROM enrolled
-), users AS (
-    UPDATE mdm_enrollment u SET state = 'CheckedOut', checked_out_at = %(at)s,
-        sealed_push_token = NULL, push_magic = '', wake_at = NULL
-    FROM enrolled WHERE u.parent_id = enrolled.id AND u.state = 'Enrolled'
+), left_behind AS (
+    UPDATE mdm_device d SET enrollment_id = NULL
+    FROM enrolled WHERE d.enrollment_id = enrolled.id AND d.id <> enrolled.device_id
 ), escrow AS (
     DELETE FROM mdm_escrow s USING enrolled WHERE s.enrollment_id = enrolled.id
 ), inventory AS (
@@ -130,6 +139,10 @@ WITH ids AS MATERIALIZED (
     INSERT INTO mdm_identity (sha256, certificate, binding, expires_at, enrollment_id)
     SELECT %(identity)s, %(certificate)s, %(binding)s, %(expires_at)s, id FROM enrolled
     ON CONFLICT (sha256) DO UPDATE SET enrollment_id = EXCLUDED.enrollment_id
+), replaced AS (
+    UPDATE mdm_identity i SET revoked_at = %(at)s
+    FROM enrolled WHERE i.enrollment_id = enrolled.id AND i.sha256 <> %(identity)s::bytea
+                        AND i.revoked_at IS NULL
 ), admitted AS (
     UPDATE mdm_quarantine SET state = 'Used'
     WHERE id = %(accepted)s::bigint AND EXISTS (SELECT FROM enrolled)
@@ -140,8 +153,8 @@ SELECT id FROM enrolled
 AUTHENTICATE_WRITE_BY_SERIAL = AUTHENTICATE_WRITE.format(arbiter="serial_number")
 AUTHENTICATE_WRITE_BY_ID = AUTHENTICATE_WRITE.format(arbiter="id")
 
-# An identity issued for the renewal of this very enrollment replaces the bound one; nothing else
-# changes.
+# An identity issued for the renewal of this very enrollment replaces the bound one, which is out of
+# use from then on; nothing else changes.
 RENEW = """
 WITH renewed AS (
     UPDATE mdm_enrollment SET identity_sha256 = %(identity)s, last_seen_at = %(at)s
@@ -152,8 +165,21 @@ WITH renewed AS (
     VALUES (%(enrollment)s, 'Authenticate', %(at)s, %(body)s)
 ), bound AS (
     UPDATE mdm_identity SET enrollment_id = %(enrollment)s WHERE sha256 = %(identity)s::bytea
+), replaced AS (
+    UPDATE mdm_identity SET revoked_at = %(at)s
+    WHERE sha256 = %(replaced)s::bytea AND sha256 <> %(identity)s::bytea
 )
 SELECT count(*) FROM renewed
+"""
+
+# The identities of enrollments that a new one has taken the place of.
+REVOKE = """
+WITH revoked AS (
+    UPDATE mdm_identity SET revoked_at = %(at)s
+    WHERE enrollment_id = ANY(%(enrollments)s::bigint[]) AND revoked_at IS NULL
+    RETURNING id
+)
+SELECT count(*) FROM revoked
 """
 
 # The enrollment that speaks and, for a user's channel, the device channel above it; locked.
@@ -204,6 +230,8 @@ USER_CHANNEL_WRITE = """
 WITH ids AS MATERIALIZED (
     SELECT nextval('mdm_enrollment_id_seq') AS enrollment,
            nextval('mdm_enrollmentperiod_id_seq') AS period
+), users AS MATERIALIZED (
+    SELECT count(*) AS number FROM mdm_enrollment WHERE parent_id = %(parent)s
 ), enrolled AS (
     INSERT INTO mdm_enrollment AS e
         (id, key, device_id, parent_id, kind, channel, device_identifier, user_identifier,
@@ -214,8 +242,8 @@ WITH ids AS MATERIALIZED (
     SELECT ids.enrollment, %(key)s, p.device_id, p.id, p.kind, %(channel)s, p.device_identifier,
            %(user_identifier)s, %(user_short_name)s, %(user_long_name)s, 'Enrolled', ids.period,
            p.identity_sha256, p.access_rights, %(awaiting_configuration)s, %(not_on_console)s,
-           %(at)s, %(at)s, %(at)s, %(topic)s, %(push_magic)s, %(push_token)s, %(at)s, %(at)s, 0, ''
-    FROM ids, mdm_enrollment p WHERE p.id = %(parent)s
+           now(), %(at)s, %(at)s, %(topic)s, %(push_magic)s, %(push_token)s, %(at)s, %(at)s, 0, ''
+    FROM ids, users, mdm_enrollment p WHERE p.id = %(parent)s AND users.number < %(most)s
     ON CONFLICT (key) DO NOTHING
     RETURNING id
 ), period AS (
@@ -229,26 +257,31 @@ WITH ids AS MATERIALIZED (
     INSERT INTO mdm_checkinmessage (enrollment_id, message_type, received_at, body)
     SELECT id, 'TokenUpdate', %(at)s, %(body)s FROM enrolled
 )
-SELECT id FROM enrolled
+SELECT (SELECT id FROM enrolled) AS id, number AS users FROM users
 """
 
 # Management of a device channel with all its users, or of one user's channel, ends. `state` is
-# CheckedOut, Erased or Released; the bound identity stays bound, so that nobody else takes it.
+# CheckedOut, Erased or Released, which is the last word until a new Authenticate; the bound
+# identity stays bound, so that nobody else takes it. Rows are locked in the order of SPEAKERS.
 END = """
-WITH ended AS (
-    UPDATE mdm_enrollment SET
+WITH held AS MATERIALIZED (
+    SELECT id FROM mdm_enrollment WHERE id = %(enrollment)s OR parent_id = %(enrollment)s
+    ORDER BY id FOR UPDATE
+), ended AS (
+    UPDATE mdm_enrollment e SET
         state = %(state)s, push_magic = '', sealed_push_token = NULL, wake_at = NULL,
         checked_out_at = CASE WHEN %(state)s = 'CheckedOut' THEN %(at)s ELSE checked_out_at END,
         erased_at = CASE WHEN %(state)s = 'Erased' THEN %(at)s ELSE erased_at END,
         released_at = CASE WHEN %(state)s = 'Released' THEN %(at)s ELSE released_at END
-    WHERE (id = %(enrollment)s OR parent_id = %(enrollment)s) AND state <> %(state)s
-    RETURNING id, key
+    FROM held WHERE e.id = held.id AND e.state NOT IN (%(state)s, 'Released')
+    RETURNING e.id, e.key
 ), periods AS (
     UPDATE mdm_enrollmentperiod p SET ended_at = %(at)s, ended_by = %(state)s
     FROM ended WHERE p.enrollment_id = ended.id AND p.ended_at IS NULL
 ), message AS (
     INSERT INTO mdm_checkinmessage (enrollment_id, message_type, received_at, body)
-    SELECT %(enrollment)s, 'CheckOut', %(at)s, %(body)s::bytea WHERE %(body)s::bytea IS NOT NULL
+    SELECT %(enrollment)s, 'CheckOut', %(at)s, %(body)s::bytea
+    WHERE %(body)s::bytea IS NOT NULL AND EXISTS (SELECT FROM ended)
 ), event AS (
     INSERT INTO webhooks_event (at, kind, subject, data)
     SELECT %(at)s, 'enrollment.ended', key, jsonb_build_object('state', %(state)s::text) FROM ended

@@ -188,6 +188,9 @@ def _redacted_value(value: object) -> object:
 
 
 def _authenticate(speaker: EnrollmentID, message: Message) -> Authenticate:
+    # Only devices enroll: with a user's id, one device could begin a channel under another.
+    if speaker.channel != "device":
+        raise BadMessage("user-id", "Authenticate names a user.")
     return Authenticate(
         id=speaker,
         topic=required_text(message, "Topic"),

@@ -1,0 +1,103 @@
+"""Whether an identity may begin an enrollment, or renew one: the rules of Authenticate.
+
+`mdm/checkin.py` reads and locks the rows these rules look at, and carries the decision out.
+"""
+
+from __future__ import annotations
+
+import hmac
+
+from mdm.identity import Binding, Purpose, SignerCertificate
+from mdm.models import Enrollment
+from mdm.protocol.checkin import Authenticate
+from mdm.refusals import Refused
+from mdm.statements import Row
+
+State = Enrollment.State
+
+# Refusals that an admin decides about: a device turned up with an identity not issued for it.
+QUARANTINED = frozenset({"identity_of_another", "bound_to_another_serial", "live_enrollment"})
+
+
+def why_not(
+    message: Authenticate, signer: SignerCertificate, binding: Binding, rows: list[Row]
+) -> Refused | None:
+    """Why this identity may not begin this enrollment; None when it may.
+
+    `rows` is what AUTHENTICATE_READ returned (mdm/statements.py). A refusal whose reason is in
+    QUARANTINED can be overruled by an admin, once and for the serial number that was shown.
+    """
+    known = known_row(message, rows)
+    refusal = _never(message, signer, binding, rows[0], known)
+    if refusal is not None or rows[0]["accepted"] is not None:
+        return refusal
+    if binding.purpose is Purpose.RENEWAL:
+        return None
+    return _without_an_admin(message, signer, binding, rows, known)
+
+
+def known_row(message: Authenticate, rows: list[Row]) -> Row | None:
+    """The row of the enrollment that the message names."""
+    return next((row for row in rows if row["key"] == message.id.key), None)
+
+
+def is_bound(row: Row, signer: SignerCertificate) -> bool:
+    """Whether this is the one certificate that speaks for the enrollment."""
+    bound = row["identity_sha256"]
+    return bound is not None and hmac.compare_digest(bytes(bound), signer.sha256)
+
+
+def _never(
+    message: Authenticate,
+    signer: SignerCertificate,
+    binding: Binding,
+    facts: Row,
+    known: Row | None,
+) -> Refused | None:
+    if not facts["topic_is_ours"]:
+        return Refused("foreign_topic", "The topic is not that of our push certificate.")
+    if facts["revoked"]:
+        return Refused("revoked_identity", "The identity was revoked or replaced.")
+    if binding.purpose is Purpose.RENEWAL:
+        return _why_no_renewal(message, binding, known)
+    if binding.purpose.value != message.id.kind:
+        return Refused("wrong_purpose", "The identity was issued for another kind of enrollment.")
+    if known is not None and known["kind"] != message.id.kind:
+        return Refused("wrong_kind", "The identifier is one of another kind of enrollment.")
+    if known is not None and known["state"] == State.RELEASED and is_bound(known, signer):
+        return Refused("released", "An admin released this enrollment; it needs a new identity.")
+    return None
+
+
+def _why_no_renewal(message: Authenticate, binding: Binding, known: Row | None) -> Refused | None:
+    is_its_own = known is not None and binding.enrollment == message.id.key
+    if known is None or not is_its_own or known["state"] != State.ENROLLED:
+        return Refused("wrong_renewal", "The identity renews another enrollment.")
+    return None
+
+
+def _without_an_admin(
+    message: Authenticate,
+    signer: SignerCertificate,
+    binding: Binding,
+    rows: list[Row],
+    known: Row | None,
+) -> Refused | None:
+    """An honest return of an erased device looks like a takeover: only an identity that is bound
+    to the serial number of a live enrollment replaces it, and only that one.
+    """
+    bound_to = rows[0]["bound_to"]
+    if bound_to is not None and (known is None or bound_to != known["id"]):
+        return Refused("identity_of_another", "The identity belongs to another enrollment.")
+    serial_number = binding.serial_number
+    if serial_number is not None and not _same(message.serial_number, serial_number):
+        return Refused("bound_to_another_serial", "The identity was issued for another serial.")
+    for row in rows:
+        its_own = serial_number is not None and _same(row["serial_number"], serial_number)
+        if row["state"] == State.ENROLLED and not its_own and not is_bound(row, signer):
+            return Refused("live_enrollment", "The device is enrolled with another identity.")
+    return None
+
+
+def _same(serial_number: str | None, other: str) -> bool:
+    return (serial_number or "").lower() == other.lower()

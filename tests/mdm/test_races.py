@@ -1,0 +1,147 @@
+"""Two requests at the same moment: the second one waits in Postgres until the first is decided."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from django.db import connection, transaction
+from django.utils import timezone
+
+from commands import queue
+from commands.models import QueueEntry
+from mdm import refusals
+from mdm.audit.actor import Actor
+from mdm.models import Device, Enrollment
+from tests import machines
+from tests.machines import Answered, Machine
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+ADMIN = Actor.system("test")
+
+
+@pytest.fixture(autouse=True)
+def server(transactional_db):
+    machines.install_authority()
+    machines.install_push_certificate()
+    refusals.tally.__init__()
+
+
+class Meanwhile:
+    """A request in a thread of its own, which has come to wait for this one's locks."""
+
+    def __init__(self, act: Callable[[], Answered]) -> None:
+        self._thread = threading.Thread(target=self._run, args=(act,))
+        self._thread.start()
+        while self._thread.is_alive() and not _somebody_waits():
+            pass
+
+    def _run(self, act: Callable[[], Answered]) -> None:
+        try:
+            self._answered = act()
+        finally:
+            connection.close()
+
+    def answered(self) -> Answered:
+        self._thread.join()
+        return self._answered
+
+
+def _somebody_waits() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted"
+            " AND pg_backend_pid() = ANY(pg_blocking_pids(pid)))"
+        )
+        return cursor.fetchone()[0]
+
+
+def ask(machine: Machine, request_type: str) -> QueueEntry:
+    made = queue.enqueue(
+        ADMIN, request_type=request_type, parameters={}, enrollments=[machine.enrollment.pk]
+    )
+    return QueueEntry.objects.get(command=made.command)
+
+
+def test_a_command_that_is_being_cancelled_is_not_handed_out():
+    machine = Machine.enrolled()
+    entry = ask(machine, "EraseDevice")
+
+    with transaction.atomic():
+        queue.cancel(ADMIN, entry.pk)
+        idle = Meanwhile(machine.idle)
+
+    assert (idle.answered().status, idle.answered().body) == (200, b"")
+    entry.refresh_from_db()
+    assert (entry.state, entry.deliveries) == (QueueEntry.State.CANCELLED, 0)
+
+
+def test_a_wake_up_asked_for_while_a_device_is_told_that_there_is_nothing_is_kept():
+    machine = Machine.enrolled()
+    long_ago = timezone.now() - timedelta(hours=1)
+    Enrollment.objects.update(last_seen_at=long_ago, wake_at=long_ago)
+
+    with transaction.atomic():
+        ask(machine, "ProfileList")
+        idle = Meanwhile(machine.idle)
+
+    assert idle.answered().body == b""
+    assert machine.enrollment.wake_at is not None
+    assert machine.idle().command == "ProfileList"
+
+
+def test_two_identities_that_begin_one_enrollment_at_once_leave_one_bound():
+    first = Machine.new()
+    second = Machine.new(udid=first.udid, serial_number=first.serial_number)
+
+    with transaction.atomic():
+        assert first.authenticate().status == 200
+        attempt = Meanwhile(second.authenticate)
+
+    assert attempt.answered().status == 200
+    assert first.token_update().status == 403
+    assert second.token_update().status == 200
+    assert (Enrollment.objects.count(), Device.objects.count()) == (1, 1)
+
+
+def test_one_identity_begins_one_enrollment_however_fast_it_is():
+    first = Machine.new()
+    second = Machine.new(certificate=first.certificate)
+
+    with transaction.atomic():
+        assert first.authenticate().status == 200
+        attempt = Meanwhile(second.authenticate)
+
+    assert attempt.answered().status == 403
+    assert Enrollment.objects.get() == first.enrollment
+
+
+def test_an_answer_and_its_repetition_count_once():
+    machine = Machine.enrolled()
+    entry = ask(machine, "ProfileList")
+    machine.idle()
+
+    with transaction.atomic():
+        machine.connect("Acknowledged", entry.command_uuid)
+        again = Meanwhile(lambda: machine.connect("Error", entry.command_uuid))
+
+    assert again.answered().status == 200
+    entry.refresh_from_db()
+    assert entry.state == QueueEntry.State.ACKNOWLEDGED
+    assert machine.enrollment.replies.count() == 1
+
+
+def test_a_takeover_that_waits_for_the_honest_device_finds_it_enrolled():
+    honest = Machine.new()
+    honest.authenticate()
+    thief = Machine.new(udid=honest.udid, serial_number=honest.serial_number)
+
+    with transaction.atomic():
+        assert honest.token_update().status == 200
+        attempt = Meanwhile(thief.authenticate)
+
+    assert attempt.answered().status == 403
+    assert honest.idle().status == 200
