@@ -1,0 +1,217 @@
+"""The list of devices: searching, narrowing, sorting, paging, choosing, exporting."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from datetime import timedelta
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from mdm.models import Device, Quarantine
+from tests.mdm.dashboard.conftest import Enroll
+
+REGION = {"HX-Request": "true", "HX-Target": "region-devices"}
+
+
+def _shown(client: Client, query: str = "") -> list[str]:
+    """The serial numbers on the page, in its order."""
+    page = client.get(f"/devices/{query}")
+    assert page.status_code == 200
+    return re.findall(r'<span class="mono">(\w+)</span>', page.content.decode())
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("c02abc", ["C02ABC"]),
+        ("MÜLLER", ["F17XYZ"]),
+        ("00008030-f17", ["F17XYZ"]),
+        ("book pro", ["C02ABC"]),
+        ("100%", ["F17XYZ"]),
+        ("%", ["F17XYZ"]),
+        ("_", []),
+        ("\\", []),
+        ("nothing like it", []),
+    ],
+)
+def test_any_part_of_serial_name_udid_or_model_finds_a_device(
+    signed_in: Client, enroll: Enroll, text: str, found: list[str]
+) -> None:
+    enroll("C02ABC", device_name="Ben", model_name="MacBook Pro")
+    enroll("F17XYZ", device_name="Frau Müller 100%")
+
+    page = signed_in.get("/devices/", {"q": text})
+
+    assert re.findall(r'<span class="mono">(\w+)</span>', page.content.decode()) == found
+
+
+def test_a_search_with_nul_in_it_harms_nothing(signed_in: Client, enroll: Enroll) -> None:
+    enroll("C02ABC")
+
+    for key in ("q", "state", "platform", "os", "supervised", "seen", "sort", "page"):
+        assert signed_in.get("/devices/", {key: "\0C02"}).status_code == 200, key
+
+
+def test_the_states_narrow_the_list_as_their_words_say(signed_in: Client, enroll: Enroll) -> None:
+    long_ago = timezone.now() - timedelta(days=8)
+    enroll("MANAGED")
+    enroll("QUIET", last_seen_at=long_ago)
+    enroll("DEAF", push_problem="410 Unregistered")
+    enroll("AWAITING", state="Authenticated")
+    enroll("GONE", state="CheckedOut")
+    retired = enroll("RETIRED", state="Released")
+    Device.objects.filter(pk=retired.pk).update(retired_at=timezone.now())
+    Device.objects.create(serial_number="NEVER")
+    poser = enroll("POSER")
+    now = timezone.now()
+    Quarantine.objects.create(
+        enrollment_key=poser.enrollment.key,
+        identity_sha256=b"1",
+        certificate=b"",
+        reason="live_enrollment",
+        body=b"",
+        first_at=now,
+        last_at=now,
+    )
+
+    states = {
+        "managed": {"MANAGED", "QUIET", "DEAF", "POSER"},
+        "quiet": {"QUIET"},
+        "suspect": {"DEAF", "POSER"},
+        "awaiting": {"AWAITING"},
+        "ended": {"GONE"},
+        "none": {"NEVER"},
+        "retired": {"RETIRED"},
+        "nonsense": set(),
+    }
+    for state, serials in states.items():
+        assert set(_shown(signed_in, f"?state={state}")) == serials, state
+    assert "RETIRED" not in _shown(signed_in)
+
+
+def test_filters_and_search_work_together_and_are_shown_as_chips(
+    signed_in: Client, enroll: Enroll
+) -> None:
+    enroll("A1", platform="macOS", os_version="15.1", supervised=True)
+    enroll("A2", platform="macOS", os_version="15.0", supervised=True)
+    enroll("A3", platform="macOS", os_version="15.1", supervised=None)
+    enroll("B1", platform="macOS", os_version="15.1", supervised=True)
+
+    query = "?platform=macOS&os=15.1&supervised=yes&q=A"
+    page = signed_in.get(f"/devices/{query}").content.decode()
+
+    assert _shown(signed_in, query) == ["A1"]
+    assert _shown(signed_in, "?supervised=unknown") == ["A3"]
+    # Each chip leads to the same list without it.
+    assert 'href="/devices/?platform=macOS&amp;supervised=yes&amp;q=A"' in page
+
+
+def test_sorting_by_contact_puts_those_never_seen_last_both_ways(
+    signed_in: Client, enroll: Enroll
+) -> None:
+    now = timezone.now()
+    enroll("OLD", last_seen_at=now - timedelta(days=2))
+    enroll("NEW", last_seen_at=now)
+    Device.objects.create(serial_number="NEVER")
+
+    assert _shown(signed_in, "?sort=-seen") == ["NEW", "OLD", "NEVER"]
+    assert _shown(signed_in, "?sort=seen") == ["OLD", "NEW", "NEVER"]
+
+
+def test_pages_show_every_row_once_even_when_all_sort_alike(
+    signed_in: Client, enroll: Enroll
+) -> None:
+    for number in range(120):
+        enroll(f"S{number:03}", device_name="same")
+
+    pages = [_shown(signed_in, f"?sort=name&page={page}") for page in (1, 2, 3)]
+
+    assert [len(page) for page in pages] == [50, 50, 20]
+    assert len({serial for page in pages for serial in page}) == 120
+    # A page beyond the end is the last one.
+    assert _shown(signed_in, "?sort=name&page=99") == pages[2]
+    assert _shown(signed_in, "?page=x") == _shown(signed_in)
+
+
+def test_htmx_gets_the_table_alone_and_history_the_whole_page(
+    signed_in: Client, enroll: Enroll
+) -> None:
+    enroll("C02ABC")
+
+    fragment = signed_in.get("/devices/", headers=REGION).content.decode()
+    restored = signed_in.get(
+        "/devices/", headers={**REGION, "HX-History-Restore-Request": "true"}
+    ).content.decode()
+
+    assert "<html" not in fragment
+    assert "C02ABC" in fragment
+    assert "<html" in restored
+
+
+def test_what_a_device_calls_itself_is_text_and_nothing_else(
+    signed_in: Client, enroll: Enroll
+) -> None:
+    hostile = "<script>alert(1)</script>{{ 7|add:7 }}\"'>"
+    device = enroll("EVIL", device_name=hostile, model_name=hostile, os_version=hostile)
+
+    for path in ("/devices/", f"/devices/{device.pk}/", f"/devices/{device.pk}/delete/"):
+        page = signed_in.get(path).content.decode()
+        assert "<script>alert" not in page, path
+        assert "&lt;script&gt;alert(1)" in page, path
+        assert "{{ 7" in page, path
+
+
+def test_the_export_has_what_the_filters_leave_and_no_formula(
+    signed_in: Client, enroll: Enroll
+) -> None:
+    for number, name in enumerate(["=1+1", "+1", "-1", "@SUM(A1)", "\tx", " =1", "plain"]):
+        enroll(f"F{number}", device_name=name, platform="macOS")
+    enroll("OTHER", platform="iOS")
+
+    answer = signed_in.get("/devices/export.csv?platform=macOS&sort=serial")
+    text = b"".join(answer.streaming_content).decode()  # type: ignore[attr-defined]
+    rows = list(csv.DictReader(io.StringIO(text)))
+
+    assert [row["Serial number"] for row in rows] == [f"F{number}" for number in range(7)]
+    assert [row["Device"] for row in rows] == [
+        "'=1+1",
+        "'+1",
+        "'-1",
+        "'@SUM(A1)",
+        "'\tx",
+        "' =1",
+        "plain",
+    ]
+    assert answer["Content-Disposition"] == 'attachment; filename="devices.csv"'
+
+
+def test_a_person_keeps_the_columns_they_chose(signed_in: Client, enroll: Enroll) -> None:
+    enroll("C02ABC", os_version="17.5")
+
+    signed_in.post("/columns/devices", {"known": "os seen udid model", "show": ["udid"]})
+    page = signed_in.get("/devices/").content.decode()
+
+    assert "17.5</td>" not in page
+    assert 'data-label="UDID"' in page
+
+
+def test_an_empty_list_says_what_to_do_next(signed_in: Client) -> None:
+    page = signed_in.get("/devices/").content.decode()
+
+    assert "Make an enrollment link" in page
+    assert "Clear search and filters" in signed_in.get("/devices/?q=x").content.decode()
+
+
+def test_the_search_of_the_top_bar_goes_straight_to_the_only_match(
+    signed_in: Client, enroll: Enroll
+) -> None:
+    device = enroll("C02ABC")
+    enroll("C02XYZ")
+
+    assert signed_in.get("/search/?q=c02a")["Location"] == f"/devices/{device.pk}/"
+    assert signed_in.get("/search/?q=C02")["Location"] == "/devices/?q=C02"
+    assert signed_in.get("/search/?q=")["Location"] == "/devices/"

@@ -1,0 +1,94 @@
+"""What each page costs in SQL statements is held, and does not grow with what it lists.
+
+`WRITE_BASELINES=1` writes what was measured into queries.json.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from commands import queue
+from commands.models import Command, QueueEntry
+from mdm.accounts.models import User
+from mdm.audit.actor import Actor
+from mdm.models import Device
+from tests.mdm.dashboard.conftest import Enroll
+
+BASELINE = Path(__file__).with_name("queries.json")
+WRITE = bool(os.environ.get("WRITE_BASELINES"))
+
+
+def _paths() -> dict[str, str]:
+    device = Device.objects.order_by("pk")[0]
+    entry = QueueEntry.objects.order_by("pk")[0]
+    job = Command.objects.order_by("pk")[0].uuid
+    send = f"/commands/send/?enrollment={device.enrollment_id}"
+    return {
+        "overview": "/",
+        "search": "/search/?q=S0",
+        "devices": "/devices/",
+        "devices, narrowed": "/devices/?q=S&state=managed&platform=iOS&sort=-seen",
+        "device": f"/devices/{device.pk}/",
+        "device, commands": f"/devices/{device.pk}/commands/",
+        "device, inventory": f"/devices/{device.pk}/inventory/",
+        "device, identity": f"/devices/{device.pk}/identity/",
+        "device, live": f"/devices/{device.pk}/live/commands/?mark=old",
+        "jobs": "/commands/",
+        "job": f"/commands/{job}/",
+        "entry": f"/commands/entries/{entry.pk}/",
+        "running": "/commands/running",
+        "choose a command": send,
+        "command form": f"{send}&type=EraseDevice",
+        "catalog": "/commands/catalog/",
+        "links": "/enrollment/links/",
+        "quarantine": "/enrollment/quarantine/",
+        "push certificate": "/settings/push-certificate/",
+        "people": "/settings/people/",
+        "invite": "/settings/people/invite/",
+        "audit": "/settings/audit/",
+    }
+
+
+def _measure(client: Client) -> dict[str, int]:
+    counts = {}
+    for name, path in _paths().items():
+        with CaptureQueriesContext(connection) as statements:
+            answer = client.get(path)
+        assert answer.status_code in {200, 302}, name
+        counts[name] = len(statements)
+    return counts
+
+
+def _populate(enroll: Enroll, admin: User, serials: list[str]) -> None:
+    devices = [enroll(serial) for serial in serials]
+    for request_type in ("ProfileList", "EraseDevice"):
+        queue.enqueue(
+            Actor.person(admin),
+            request_type=request_type,
+            parameters={},
+            enrollments=[device.enrollment_id for device in devices],
+        )
+    failed = QueueEntry.objects.filter(enrollment__device=devices[-1])
+    failed.filter(command__request_type="ProfileList").update(state="Error")
+
+
+@pytest.mark.django_db
+def test_pages_cost_what_they_are_known_to_cost_however_much_they_list(
+    signed_in: Client, admin: User, enroll: Enroll
+) -> None:
+    _populate(enroll, admin, ["S00", "S01"])
+    few = _measure(signed_in)
+    _populate(enroll, admin, [f"T{number:02}" for number in range(25)])
+    many = _measure(signed_in)
+    if WRITE:
+        BASELINE.write_text(json.dumps(few, indent=2) + "\n")
+
+    assert many == few
+    assert few == json.loads(BASELINE.read_text())

@@ -1,0 +1,220 @@
+"""Overview, push certificate, quarantine, links, audit: what an admin sees and decides there."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import Client
+from django.utils import timezone
+
+from enrollment.models import EnrollmentLink
+from lab.authority import Authority, Pair, ensure_authority
+from mdm.models import PushCertificate, Quarantine
+from tests.machines import TOPIC, Machine
+from tests.mdm.dashboard.conftest import Enroll
+
+
+@pytest.fixture(scope="module")
+def apple(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return ensure_authority(tmp_path_factory.mktemp("apple"))
+
+
+def test_the_overview_counts_as_the_list_does(signed_in: Client, enroll: Enroll) -> None:
+    enroll("A")
+    enroll("B", last_seen_at=timezone.now() - timedelta(days=9))
+    enroll("C", push_problem="410 Unregistered")
+    enroll("D", state="Authenticated")
+
+    page = signed_in.get("/").content.decode()
+
+    for state in ("managed", "quiet", "suspect", "awaiting"):
+        (number,) = re.findall(
+            rf'stat" href="/devices/\?state={state}">.*?stat-number">(\d+)<', page, re.DOTALL
+        )
+        listed = signed_in.get(f"/devices/?state={state}").content.decode()
+        assert f'data-count="{number}"' in listed, state
+    assert "1 device cannot be woken." in page
+
+
+def test_a_new_server_says_what_to_do_first_until_it_is_done(
+    signed_in: Client, enroll: Enroll
+) -> None:
+    assert "First steps" in signed_in.get("/").content.decode()
+    now = timezone.now()
+    PushCertificate.objects.create(
+        topic=TOPIC,
+        certificate="",
+        sealed_key=b"",
+        serial="1",
+        not_before=now,
+        not_after=now + timedelta(days=300),
+    )
+    signed_in.post("/enrollment/links/new/", {"name": "x", "max_uses": "1", "expires": ""})
+    enroll()
+
+    page = signed_in.get("/").content.decode()
+
+    assert "First steps" not in page
+    assert "Needs attention" not in page
+
+
+def test_the_chart_has_each_of_thirty_days(signed_in: Client, enroll: Enroll) -> None:
+    enroll("A")
+    enroll("B")
+
+    page = signed_in.get("/")
+
+    assert page.context["enrollments"]["values"] == [0] * 29 + [2]
+    assert len(page.context["enrollments"]["labels"]) == 30
+
+
+def _certificate(apple: Authority, folder: Path, topic: str, *, days: int = 365) -> Pair:
+    now = dt.datetime.now(dt.UTC)
+    return apple.issue_push_certificate(
+        topic,
+        not_before=now - dt.timedelta(days=1),
+        not_after=now + dt.timedelta(days=days),
+        into=Pair(folder / f"{topic}.pem", folder / f"{topic}.key"),
+    )
+
+
+def _upload(client: Client, pair: Pair) -> object:
+    files = {
+        "certificate": SimpleUploadedFile("push.pem", pair.certificate.read_bytes()),
+        "key": SimpleUploadedFile("push.key", pair.key.read_bytes()),
+    }
+    return client.post("/settings/push-certificate/", files)
+
+
+def test_a_push_certificate_is_uploaded_and_shown(
+    signed_in: Client, apple: Authority, tmp_path: Path
+) -> None:
+    answer = _upload(signed_in, _certificate(apple, tmp_path, "com.apple.mgmt.External.1", days=20))
+
+    page = signed_in.get("/settings/push-certificate/").content.decode()
+    assert answer.status_code == 302
+    assert "com.apple.mgmt.External.1" in page
+    assert "Needs attention" in page
+    assert "expires in" in signed_in.get("/").content.decode()
+
+
+def test_a_push_certificate_that_would_cut_devices_off_is_refused_with_the_reason(
+    signed_in: Client, apple: Authority, tmp_path: Path, enroll: Enroll
+) -> None:
+    enroll()
+
+    answer = _upload(signed_in, _certificate(apple, tmp_path, "com.apple.mgmt.External.2"))
+
+    assert answer.status_code == 422
+    assert "would be cut off" in answer.content.decode()
+    assert not PushCertificate.objects.exists()
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"nonsense", b"-----BEGIN CERTIFICATE-----\nx", b"0" * 200_000]
+)
+def test_what_is_no_certificate_is_refused_in_words(
+    signed_in: Client, db: None, content: bytes
+) -> None:
+    file = SimpleUploadedFile("push.pem", content)
+
+    answer = signed_in.post("/settings/push-certificate/", {"certificate": file})
+
+    assert answer.status_code == 422
+    assert 'role="alert"' in answer.content.decode()
+
+
+@pytest.mark.django_db
+def test_a_device_in_quarantine_is_let_in_by_an_admins_word(
+    signed_in: Client, machine: Machine
+) -> None:
+    poser = Machine.new(udid=machine.udid, serial_number=machine.serial_number)
+    assert poser.authenticate().status == 403
+    case = Quarantine.objects.get()
+
+    listed = signed_in.get("/enrollment/quarantine/").content.decode()
+    page = signed_in.get(f"/enrollment/quarantine/{case.pk}/").content.decode()
+    assert "1 case waits in quarantine." in signed_in.get("/").content.decode()
+    signed_in.post(f"/enrollment/quarantine/{case.pk}/", {"decision": "accept"})
+
+    assert machine.serial_number in listed
+    assert "This device is enrolled with another certificate" in page
+    assert bytes(machine.enrollment.identity_sha256).hex() in page
+    assert poser.authenticate().status == 200
+
+
+@pytest.mark.django_db
+def test_a_rejected_device_stays_out_and_a_decision_is_made_once(
+    signed_in: Client, machine: Machine
+) -> None:
+    poser = Machine.new(udid=machine.udid, serial_number=machine.serial_number)
+    poser.authenticate()
+    case = Quarantine.objects.get()
+
+    signed_in.post(f"/enrollment/quarantine/{case.pk}/", {"decision": "reject"})
+    again = signed_in.post(
+        f"/enrollment/quarantine/{case.pk}/", {"decision": "reject"}, follow=True
+    )
+
+    assert poser.authenticate().status == 403
+    assert machine.idle().status == 200
+    assert "decided already" in again.content.decode()
+    assert "Decide</h2>" not in signed_in.get(f"/enrollment/quarantine/{case.pk}/").content.decode()
+
+
+@pytest.mark.django_db
+def test_a_link_is_made_handed_over_and_closed(signed_in: Client, machine: Machine) -> None:
+    answer = signed_in.post(
+        "/enrollment/links/new/",
+        {"name": "Class 7b", "max_uses": "30", "expires": "7", "serial_number": ""},
+    )
+    page = signed_in.get(answer["Location"]).content.decode()
+    (address,) = re.findall(r'value="https://[^/]+(/enroll/[^"]+)"', page)
+
+    assert Client().get(address).status_code == 200
+    link = EnrollmentLink.objects.get()
+    signed_in.post(f"/enrollment/links/{link.pk}/revoke")
+    assert Client().get(address).status_code == 410
+    assert "/enroll/" not in signed_in.get(f"/enrollment/links/{link.pk}/").content.decode()
+    assert "Closed" in signed_in.get("/enrollment/links/").content.decode()
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("name", ""),
+        ("max_uses", "0"),
+        ("max_uses", "x"),
+        ("max_uses", "9" * 30),
+        ("expires", "x"),
+        ("serial_number", "a b"),
+    ],
+)
+def test_a_link_that_cannot_be_made_is_explained_beside_the_field(
+    signed_in: Client, db: None, field: str, value: str
+) -> None:
+    form = {"name": "x", "max_uses": "1", "expires": "", "serial_number": "", field: value}
+
+    answer = signed_in.post("/enrollment/links/new/", form)
+
+    assert answer.status_code == 422
+    assert "invalid-feedback" in answer.content.decode()
+    assert not EnrollmentLink.objects.exists()
+
+
+def test_the_audit_log_tells_who_did_what_and_hides_nothing_hostile(
+    signed_in: Client, enroll: Enroll
+) -> None:
+    device = enroll("S1", device_name="<img src=x>")
+    signed_in.post(f"/devices/{device.pk}/retire/")
+
+    page = signed_in.get("/settings/audit/?q=retire").content.decode()
+
+    assert "device.retire" in page
+    assert "&lt;img src=x&gt;" in page
+    assert "device.retire" not in signed_in.get("/settings/audit/?by=system").content.decode()
