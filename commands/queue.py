@@ -152,9 +152,9 @@ def clear(enrollment_id: int, *, because: str) -> int:
             """
             UPDATE commands_queueentry q
             SET state = 'Cancelled', finished_at = now(), ended_because = %(because)s
-            WHERE q.finished_at IS NULL AND q.enrollment_id IN (
+            WHERE q.finished_at IS NULL AND q.enrollment_id = ANY (ARRAY(
                 SELECT %(enrollment)s::bigint
-                UNION ALL SELECT id FROM mdm_enrollment WHERE parent_id = %(enrollment)s)
+                UNION ALL SELECT id FROM mdm_enrollment WHERE parent_id = %(enrollment)s))
             """,
             {"enrollment": enrollment_id, "because": because},
         )

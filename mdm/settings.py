@@ -297,7 +297,7 @@ SPECTACULAR_SETTINGS = {
 # --- Static files -------------------------------------------------------------------------------
 
 STATIC_URL = "/static/"
-STATIC_ROOT = BASE_DIR / "var" / "static"
+STATIC_ROOT = ENV.state_dir / "static"
 STATICFILES_DIRS = [BASE_DIR / "var" / "assets" / "dist"]
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
