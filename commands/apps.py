@@ -18,8 +18,9 @@ class CommandsConfig(AppConfig):
         endpoints.handle_connect_with(connect.connect)
         registered.register()
 
-        def on_authenticated(enrollment_id: int, **_: Any) -> None:
-            queue.clear(enrollment_id, because="the device began a new enrollment")
+        def on_authenticated(enrollment_id: int, returns: bool, **_: Any) -> None:
+            if returns:
+                queue.clear(enrollment_id, because="the device began a new enrollment")
 
         def on_ended(enrollment_id: int, **_: Any) -> None:
             queue.clear(enrollment_id, because="the enrollment ended")

@@ -175,16 +175,19 @@ def _begin(
         or (known["serial_number"] if known and keeps_device else None),
         "accepted": rows[0]["accepted"],
     }
-    write = (
-        statements.AUTHENTICATE_WRITE_BY_ID
-        if keeps_device
-        else statements.AUTHENTICATE_WRITE_BY_SERIAL
-    )
+    if known is None:
+        write = statements.BEGIN_NEW
+    elif keeps_device:
+        write = statements.BEGIN_AGAIN
+    else:
+        write = statements.BEGIN_AGAIN_ELSEWHERE
     row = statements.one(write, parameters)
     if row is None:
         transaction.set_rollback(True)
         return False
-    signals.authenticated.send(Enrollment, enrollment_id=row["id"], at=parameters["at"])
+    signals.authenticated.send(
+        Enrollment, enrollment_id=row["id"], at=parameters["at"], returns=known is not None
+    )
     _supersede([other for other in rows if other is not known], parameters)
     return True
 

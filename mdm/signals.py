@@ -6,7 +6,8 @@ and write little: the device waits for the commit.
 
 from django.dispatch import Signal
 
-# A new enrollment period began: what was queued or known of the last one is void.
+# A new enrollment period began. `returns` says whether there was one before: then what was queued
+# for it or known from it is void.
 authenticated = Signal()
 # The first TokenUpdate of a period: the device can be woken.
 enrollment_completed = Signal()

@@ -73,8 +73,8 @@ _FACTS = """
 """
 
 # A new period begins. `enrollment` is the known row's id or NULL; no row comes back where another
-# request made the row meanwhile: read again.
-AUTHENTICATE_WRITE = f"""
+# request made the row meanwhile: read again. `{reset}` is what becomes void where it is known.
+_BEGIN = f"""
 WITH ids AS MATERIALIZED (
     SELECT COALESCE(%(enrollment)s::bigint,
                     nextval('mdm_enrollment_id_seq')) AS enrollment,
@@ -94,9 +94,10 @@ WITH ids AS MATERIALIZED (
         (id, key, device_id, kind, channel, device_identifier, state, period_id, identity_sha256,
          access_rights, authenticated_at, last_seen_at, topic)
     SELECT ids.enrollment, %(key)s, device.id, %(kind)s, 'device', %(device_identifier)s,
-           'Authenticated', ids.period, %(identity)s, i.access_rights, now(), %(at)s, %(topic)s
+           'Authenticated', ids.period, %(identity)s,
+           (SELECT access_rights FROM mdm_identity WHERE sha256 = %(identity)s::bytea),
+           now(), %(at)s, %(topic)s
     FROM ids CROSS JOIN device
-    LEFT JOIN mdm_identity i ON i.sha256 = %(identity)s::bytea
     ON CONFLICT (key) DO UPDATE SET
         device_id = EXCLUDED.device_id, state = 'Authenticated', period_id = EXCLUDED.period_id,
         device_identifier = EXCLUDED.device_identifier,
@@ -108,50 +109,62 @@ WITH ids AS MATERIALIZED (
         pushed_at = NULL, push_problem = '', push_problem_at = NULL
         WHERE e.id = %(enrollment)s::bigint
     RETURNING e.id, e.device_id, e.access_rights
-), users AS (
-    UPDATE mdm_enrollment u SET
-        state = 'CheckedOut', checked_out_at = %(at)s, erased_at = NULL, released_at = NULL,
-        device_id = enrolled.device_id, identity_sha256 = %(identity)s,
-        access_rights = enrolled.access_rights,
-        sealed_push_token = NULL, push_magic = '', wake_at = NULL
-    FROM enrolled WHERE u.parent_id = enrolled.id
-    RETURNING u.id
-), ended AS (
-    UPDATE mdm_enrollmentperiod p SET ended_at = %(at)s, ended_by = 'Authenticated'
-    FROM (SELECT id FROM enrolled UNION ALL SELECT id FROM users) over
-    WHERE p.enrollment_id = over.id AND p.ended_at IS NULL
 ), period AS (
     INSERT INTO mdm_enrollmentperiod (id, enrollment_id, began_at, identity_sha256, ended_by)
     SELECT ids.period, enrolled.id, %(at)s, %(identity)s, '' FROM ids CROSS JOIN enrolled
 ), message AS (
     INSERT INTO mdm_checkinmessage (enrollment_id, message_type, received_at, body)
     SELECT id, 'Authenticate', %(at)s, %(body)s FROM enrolled
-), left_behind AS (
-    UPDATE mdm_device d SET enrollment_id = NULL
-    FROM enrolled WHERE d.enrollment_id = enrolled.id AND d.id <> enrolled.device_id
-), escrow AS (
-    DELETE FROM mdm_escrow s USING enrolled WHERE s.enrollment_id = enrolled.id
-), inventory AS (
-    DELETE FROM mdm_inventorysection s USING enrolled
-    WHERE s.enrollment_id = enrolled.id
-       OR s.enrollment_id IN (SELECT id FROM mdm_enrollment WHERE parent_id = enrolled.id)
 ), bound AS (
     INSERT INTO mdm_identity (sha256, certificate, binding, expires_at, enrollment_id)
     SELECT %(identity)s, %(certificate)s, %(binding)s, %(expires_at)s, id FROM enrolled
     ON CONFLICT (sha256) DO UPDATE SET enrollment_id = EXCLUDED.enrollment_id
-), replaced AS (
-    UPDATE mdm_identity i SET revoked_at = %(at)s
-    FROM enrolled WHERE i.enrollment_id = enrolled.id AND i.sha256 <> %(identity)s::bytea
-                        AND i.revoked_at IS NULL
 ), admitted AS (
     UPDATE mdm_quarantine SET state = 'Used'
     WHERE id = %(accepted)s::bigint AND EXISTS (SELECT FROM enrolled)
-)
+){{reset}}
 SELECT id FROM enrolled
 """
 
-AUTHENTICATE_WRITE_BY_SERIAL = AUTHENTICATE_WRITE.format(arbiter="serial_number")
-AUTHENTICATE_WRITE_BY_ID = AUTHENTICATE_WRITE.format(arbiter="id")
+_RESET = """, users AS (
+    UPDATE mdm_enrollment u SET
+        state = 'CheckedOut', checked_out_at = %(at)s, erased_at = NULL, released_at = NULL,
+        device_id = (SELECT device_id FROM enrolled), identity_sha256 = %(identity)s,
+        access_rights = (SELECT access_rights FROM enrolled),
+        sealed_push_token = NULL, push_magic = '', wake_at = NULL
+    WHERE u.parent_id = %(enrollment)s::bigint
+    RETURNING u.id
+), all_of_it AS MATERIALIZED (
+    SELECT array_agg(id) AS ids FROM (SELECT id FROM enrolled UNION ALL SELECT id FROM users) u
+), ended AS (
+    UPDATE mdm_enrollmentperiod p SET ended_at = %(at)s, ended_by = 'Authenticated'
+    WHERE p.enrollment_id = ANY ((SELECT ids FROM all_of_it)::bigint[]) AND p.ended_at IS NULL
+), left_behind AS (
+    UPDATE mdm_device d SET enrollment_id = NULL
+    WHERE d.enrollment_id = %(enrollment)s::bigint AND d.id <> (SELECT device_id FROM enrolled)
+), escrow AS (
+    DELETE FROM mdm_escrow s WHERE s.enrollment_id = %(enrollment)s::bigint
+), inventory AS (
+    DELETE FROM mdm_inventorysection s
+    WHERE s.enrollment_id = ANY ((SELECT ids FROM all_of_it)::bigint[])
+), replaced AS (
+    UPDATE mdm_identity i SET revoked_at = %(at)s
+    WHERE i.enrollment_id = %(enrollment)s::bigint AND i.sha256 <> %(identity)s::bytea
+          AND i.revoked_at IS NULL
+)"""
+
+
+def _short(statement: str) -> str:
+    # psycopg remembers how it reads a statement of up to 4,096 characters, and reads a longer one
+    # anew each time.
+    return " ".join(statement.split())
+
+
+# A device never seen before, known by its serial number or by nothing.
+BEGIN_NEW = _short(_BEGIN.format(arbiter="serial_number", reset=""))
+# One that comes back, with the device row it had or with another.
+BEGIN_AGAIN = _short(_BEGIN.format(arbiter="id", reset=_RESET))
+BEGIN_AGAIN_ELSEWHERE = _short(_BEGIN.format(arbiter="serial_number", reset=_RESET))
 
 # An identity issued for the renewal of this very enrollment replaces the bound one, which is out of
 # use from then on; nothing else changes.
