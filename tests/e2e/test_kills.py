@@ -54,6 +54,10 @@ class Fleet:
         (row,) = self.rows(_WAITING, uuid=command)
         return int(row["waiting"])
 
+    def finish(self) -> None:
+        """Return when there is nothing left to do."""
+        until(lambda: not any(self.left().values()), within=PATIENCE, seen=self.left)
+
     def left(self) -> dict[str, int]:
         """What there still is to do, by sort."""
         (row,) = self.rows(_LEFT)
@@ -95,7 +99,17 @@ def test_whatever_is_killed_each_command_is_carried_out_and_answered_once(
     ]
     for strike, takes_commands in blows:
         _strike_at_work(fleet, strike, takes_commands=takes_commands)
-    until(lambda: not any(fleet.left().values()), within=PATIENCE, seen=fleet.left)
+    fleet.finish()
+    _assert_each_was_answered_once(fleet)
+
+
+def test_a_command_whose_wake_up_the_broker_never_heard_of_is_carried_out_all_the_same(
+    world: World, fleet: Fleet
+) -> None:
+    fleet.finish()
+    with strikes.the_broker(world):
+        fleet.send("SecurityInfo")
+    fleet.finish()
     _assert_each_was_answered_once(fleet)
 
 
