@@ -266,7 +266,9 @@ class View:
         )
 
     def _url(self, **changes: str) -> str:
-        query = self.query.copy()
+        query = QueryDict(mutable=True)
+        for key, values in self.query.lists():
+            query.setlist(key, [value for value in values if value])
         for key, value in changes.items():
             query.pop(key, None)
             if value:

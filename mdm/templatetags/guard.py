@@ -35,9 +35,8 @@ def icon(name: str, css: str = "") -> SafeString:
 @register.simple_tag
 def ago(moment: datetime | str | None, otherwise: str = "never") -> SafeString | str:
     """A time in words; hovering shows it exactly, in the viewer's zone where scripts run."""
-    if not moment:
+    if not isinstance(moment, datetime):
         return format_html('<span class="text-secondary">{}</span>', otherwise)
-    assert isinstance(moment, datetime)
     exact = moment.astimezone(UTC)
     return format_html(
         '<time datetime="{}" title="{}">{}</time>',

@@ -40,6 +40,7 @@
       if (goal) { event.preventDefault(); goal.focus(); }
     }
     if (row && event.key === "Enter" && event.target.matches("[type=checkbox]")) {
+      event.preventDefault();
       row.querySelector("a[href]")?.click();
     }
   });
@@ -191,6 +192,12 @@
   document.addEventListener("htmx:afterSettle", (event) => {
     care(event.target);
     if (event.target.id === "drawer-body" && !drawer().open) drawer().showModal();
+  });
+  document.addEventListener("htmx:configRequest", (event) => {
+    // An address names the filters that are set, not those that are not.
+    if (!event.target.matches(".table-bar")) return;
+    const given = event.detail.formData;
+    [...given.keys()].filter((key) => given.getAll(key).every((value) => value === "")).forEach((key) => given.delete(key));
   });
   document.addEventListener("htmx:sendError", () => trouble("The server cannot be reached. This page shows what was known last."));
   document.addEventListener("htmx:responseError", (event) => {

@@ -101,9 +101,13 @@ def machine(db: None) -> Machine:
     return Machine.enrolled()
 
 
-@pytest.fixture(scope="session")
-def chromium(parts: Path) -> Iterator[Any]:
-    """Chromium, or a skip that says why."""
+@pytest.fixture(scope="module")
+def chromium(django_db_setup: None) -> Iterator[Any]:
+    """Chromium, or a skip that says why.
+
+    While playwright runs, its event loop stands in this thread, and Django would keep the test
+    from its data. It ends with the module, so that other tests keep that guard.
+    """
     path = shutil.which("chromium") or shutil.which("chromium-browser")
     if path is None:
         pytest.skip("Chromium is not installed")
@@ -111,7 +115,8 @@ def chromium(parts: Path) -> Iterator[Any]:
         pytest.skip("the front end's assets are not built; `make assets` builds them")
     from playwright.sync_api import sync_playwright
 
-    with sync_playwright() as playwright:
+    with pytest.MonkeyPatch.context() as patch, sync_playwright() as playwright:
+        patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
         browser = playwright.chromium.launch(
             executable_path=path,
             args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],

@@ -1,0 +1,322 @@
+"""The dashboard in Chromium: at each width, in light and dark, by keyboard, while things move."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.test import Client
+from playwright.sync_api import Browser, Page, expect
+
+from commands import queue
+from commands.models import Command, QueueEntry
+from enrollment import links
+from mdm.accounts.models import User
+from mdm.audit.actor import Actor
+from mdm.models import Device, InventorySection
+from tests.machines import Machine
+from tests.mdm.dashboard.conftest import AXE, PASSWORD, Enroll
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+AXE_RUN = """axe.run(document, {resultTypes: ["violations"]}).then((result) =>
+    result.violations.map((v) => `${v.id}: ${v.nodes.map((n) => n.html).join(" | ")}`))"""
+
+
+class Window:
+    """A browser window that remembers what a page should not do."""
+
+    def __init__(self, browser: Browser, server: str, **options: Any) -> None:
+        self.server = server
+        self.trouble: list[str] = []
+        self._context = browser.new_context(base_url=server, **options)
+        self.page = self._context.new_page()
+        self.page.on("console", self._console)
+        self.page.on("pageerror", lambda error: self.trouble.append(f"script: {error}"))
+        self.page.on("request", self._request)
+
+    def sign_in(self) -> Page:
+        self.page.goto("/accounts/login/")
+        self.page.get_by_label("Login").fill("ada")
+        self.page.get_by_label("Password").fill(PASSWORD)
+        self.page.get_by_role("button", name="Sign in", exact=True).click()
+        self.page.wait_for_url(f"{self.server}/")
+        return self.page
+
+    def close(self) -> None:
+        self._context.close()
+
+    def _console(self, message: Any) -> None:
+        if message.type in {"error", "warning"}:
+            self.trouble.append(f"console: {message.text}")
+
+    def _request(self, request: Any) -> None:
+        if not request.url.startswith((self.server, "data:")):
+            self.trouble.append(f"request off the server: {request.url}")
+
+
+@pytest.fixture
+def window(chromium: Browser, live_server: Any, admin: User) -> Iterator[Any]:
+    """Opens windows."""
+    opened: list[Window] = []
+
+    def open_window(**options: Any) -> Window:
+        opened.append(Window(chromium, live_server.url, **options))
+        return opened[-1]
+
+    yield open_window
+    for each in opened:
+        each.close()
+
+
+@pytest.fixture
+def page(window: Any) -> Page:
+    return window().sign_in()
+
+
+def _populate(admin: User, enroll: Enroll) -> dict[str, str]:
+    """Something of everything; the paths of the pages that show it."""
+    from django.utils import timezone
+
+    actor = Actor.person(admin)
+    mac = enroll("C02MAC", platform="macOS", os_version="15.1", device_name="<b>Mac</b>")
+    enroll("QUIET", push_problem="410 Unregistered")
+    enroll("AWAITING", state="Authenticated")
+    data = {
+        "DeviceInformation": {"OSVersion": "15.1", "IsSupervised": False},
+        "InstalledApplicationList": [{"Name": f"App {number}"} for number in range(5)],
+    }
+    for section, content in data.items():
+        InventorySection.objects.create(
+            enrollment=mac.enrollment, section=section, data=content, reported_at=timezone.now()
+        )
+    for request_type in ("ProfileList", "EraseDevice"):
+        queue.enqueue(
+            actor,
+            request_type=request_type,
+            parameters={},
+            enrollments=[
+                mac.enrollment_id,
+                Device.objects.get(serial_number="QUIET").enrollment_id,
+            ],
+        )
+    QueueEntry.objects.filter(command__request_type="ProfileList").update(state="Error")
+    link = links.create(actor, name="Class 7b", max_uses=30)
+    send = f"/commands/send/?enrollment={mac.enrollment_id}"
+    return {
+        "overview": "/",
+        "devices": "/devices/",
+        "devices, narrowed": "/devices/?q=C02&state=managed",
+        "no device fits": "/devices/?q=nothing",
+        "timeline": f"/devices/{mac.pk}/",
+        "commands": f"/devices/{mac.pk}/commands/",
+        "inventory": f"/devices/{mac.pk}/inventory/",
+        "applications": f"/devices/{mac.pk}/inventory/?section=InstalledApplicationList",
+        "identity": f"/devices/{mac.pk}/identity/",
+        "delete": f"/devices/{mac.pk}/delete/",
+        "choose": send,
+        "form": f"{send}&type=EraseDevice",
+        "jobs": "/commands/",
+        "job": f"/commands/{Command.objects.order_by('id')[0].uuid}/",
+        "entry": f"/commands/entries/{QueueEntry.objects.order_by('id')[0].pk}/",
+        "catalog": "/commands/catalog/",
+        "links": "/enrollment/links/",
+        "new link": "/enrollment/links/new/",
+        "link": f"/enrollment/links/{link.pk}/",
+        "quarantine": "/enrollment/quarantine/",
+        "push certificate": "/settings/push-certificate/",
+        "people": "/settings/people/",
+        "invite": "/settings/people/invite/",
+        "audit": "/settings/audit/",
+        "password": "/accounts/password/change/",
+        "second factor": "/accounts/2fa/",
+    }
+
+
+@pytest.mark.parametrize(
+    ("width", "scheme"), [(1440, "light"), (1024, "dark"), (390, "light"), (390, "dark")]
+)
+def test_every_page_is_whole_accessible_and_stays_on_the_server(
+    window: Any, admin: User, enroll: Enroll, width: int, scheme: str
+) -> None:
+    paths = _populate(admin, enroll)
+    here = window(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    found: list[str] = []
+    here.page.goto("/accounts/login/")
+    found += _faults(here.page, "sign-in")
+    here.sign_in()
+    for name, path in paths.items():
+        answer = here.page.goto(path)
+        assert answer.status == 200, name
+        found += _faults(here.page, name)
+
+    assert found == []
+    assert here.trouble == []
+
+
+def _faults(page: Page, name: str) -> list[str]:
+    page.evaluate(AXE.read_text() + "; undefined")
+    faults = [f"{name}: {violation}" for violation in page.evaluate(AXE_RUN)]
+    if page.evaluate("document.documentElement.scrollWidth > window.innerWidth"):
+        faults.append(f"{name}: wider than the window")
+    return faults
+
+
+def test_a_command_is_followed_without_reloading(page: Page, admin: User, machine: Machine) -> None:
+    page.goto(f"/devices/{machine.enrollment.device_id}/commands/")
+    page.get_by_role("link", name="Send a command").click()
+    page.get_by_role("link", name="ProfileList").click()
+    page.get_by_role("button", name="Send ProfileList").click()
+    row = page.get_by_role("row").filter(has_text="ProfileList")
+    expect(row).to_contain_text("Queued")
+
+    page.evaluate("window.sameDocument = true")
+    command = machine.idle()
+    expect(row).to_contain_text("Sent", timeout=15_000)
+    machine.connect("Acknowledged", command.plist["CommandUUID"], ProfileList=[])
+    expect(row).to_contain_text("Acknowledged", timeout=15_000)
+    assert page.evaluate("window.sameDocument")
+
+    row.get_by_role("link", name="Look").click()
+    drawer = page.get_by_role("dialog")
+    expect(drawer).to_contain_text("<string>Acknowledged</string>")
+    page.keyboard.press("Escape")
+    expect(drawer).not_to_be_visible()
+
+
+def test_a_selection_survives_paging_and_sends_to_all_of_it(page: Page, enroll: Enroll) -> None:
+    for number in range(60):
+        enroll(f"S{number:02}")
+    page.goto("/devices/?sort=serial")
+    page.get_by_label("Select S00").check()
+    page.get_by_role("link", name="Next").click()
+    page.get_by_label("Select S55").check()
+    expect(page.get_by_role("region", name="Selection")).to_contain_text("2 selected of 60")
+    page.get_by_role("link", name="Previous").click()
+    expect(page.get_by_label("Select S00")).to_be_checked()
+    page.reload()
+    expect(page.get_by_label("Select S00")).to_be_checked()
+
+    page.get_by_role("region", name="Selection").get_by_role(
+        "button", name="Send a command"
+    ).click()
+    page.get_by_role("link", name="ProfileList").click()
+    page.get_by_role("button", name="Send ProfileList").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("ProfileList")
+
+    got = QueueEntry.objects.values_list("enrollment__device__serial_number", flat=True)
+    assert set(got) == {"S00", "S55"}
+
+
+def test_all_that_fit_can_be_selected_at_once(page: Page, enroll: Enroll) -> None:
+    for number in range(55):
+        enroll(f"S{number:02}", platform="macOS")
+    enroll("PHONE")
+    page.goto("/devices/?platform=macOS")
+    page.get_by_label("Select all on this page").check()
+    page.get_by_role("button", name="Select all 55").click()
+    selection = page.get_by_role("region", name="Selection")
+    expect(selection).to_contain_text("55 selected of 55")
+    selection.get_by_role("button", name="Send a command").click()
+
+    expect(page.locator("main")).to_contain_text("55 devices")
+
+
+def test_typing_in_the_search_narrows_the_list_and_the_address(page: Page, enroll: Enroll) -> None:
+    enroll("C02ABC")
+    enroll("F17XYZ")
+    page.goto("/devices/")
+    page.get_by_role("searchbox", name="Serial, name, UDID or model").type("f17")
+    expect(page.get_by_role("row")).to_have_count(2)
+    expect(page).to_have_url(re.compile(r"/devices/\?q=f17$"))
+    page.get_by_role("combobox", name="State").select_option("awaiting")
+    expect(page.locator("#region-devices")).to_contain_text("Nothing fits")
+    page.go_back()
+    expect(page.get_by_role("row").filter(has_text="F17XYZ")).to_be_visible()
+
+
+def test_the_keyboard_reaches_the_search_the_content_and_the_rows(
+    page: Page, enroll: Enroll
+) -> None:
+    enroll("C02ABC")
+    enroll("F17XYZ")
+    page.goto("/devices/?sort=serial")
+    page.keyboard.press("/")
+    expect(page.get_by_label("Search all devices")).to_be_focused()
+    page.reload()
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
+    page.get_by_label("Select C02ABC").focus()
+    page.keyboard.press("ArrowDown")
+    expect(page.get_by_label("Select F17XYZ")).to_be_focused()
+    page.keyboard.press("Space")
+    expect(page.get_by_label("Select F17XYZ")).to_be_checked()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_have_text("F17XYZ")
+
+
+def test_an_erase_waits_for_the_serial_number(page: Page, enroll: Enroll) -> None:
+    device = enroll("C02ABC")
+    page.goto(f"/commands/send/?enrollment={device.enrollment_id}&type=EraseDevice")
+    button = page.get_by_role("button", name="Send EraseDevice")
+    expect(button).to_be_disabled()
+    page.get_by_label("Type C02ABC to confirm").fill("C02AB")
+    expect(button).to_be_disabled()
+    page.get_by_label("Type C02ABC to confirm").fill("c02abc")
+    button.click()
+
+    expect(page.get_by_text("Erase sent, waiting for the device")).to_be_visible()
+
+
+def test_the_first_wrong_field_has_the_focus(page: Page, enroll: Enroll) -> None:
+    device = enroll()
+    page.goto(f"/commands/send/?enrollment={device.enrollment_id}&type=RemoveProfile")
+    page.get_by_role("button", name="Send RemoveProfile").click()
+
+    expect(page.get_by_label("Profile identifier")).to_be_focused()
+
+
+def test_a_device_cannot_run_a_script_in_the_page(window: Any, enroll: Enroll) -> None:
+    hostile = "<img src=x onerror=alert(1)><script>alert(1)</script>"
+    device = enroll("EVIL", device_name=hostile, model_name=hostile)
+    here = window()
+    dialogs: list[str] = []
+    here.page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
+    here.sign_in()
+    for path in ("/devices/", f"/devices/{device.pk}/", f"/devices/{device.pk}/delete/"):
+        here.page.goto(path)
+        expect(here.page.get_by_text(hostile).first).to_be_visible()
+
+    assert dialogs == []
+    assert here.trouble == []
+
+
+def test_a_page_that_was_left_open_asks_to_sign_in_again(
+    page: Page, admin: User, enroll: Enroll
+) -> None:
+    device = enroll()
+    queue.enqueue(
+        Actor.person(admin),
+        request_type="ProfileList",
+        parameters={},
+        enrollments=[device.enrollment_id],
+    )
+    page.goto(f"/devices/{device.pk}/commands/")
+    User.objects.update(is_active=False)
+
+    page.wait_for_url(re.compile(rf"/accounts/login/\?next=.*{device.pk}"), timeout=15_000)
+
+
+def test_reading_works_without_scripts(window: Any, enroll: Enroll, signed_in: Client) -> None:
+    device = enroll("C02ABC")
+    here = window(java_script_enabled=False)
+    page = here.sign_in()
+    page.goto("/devices/")
+    page.get_by_role("searchbox", name="Serial, name, UDID or model").fill("c02")
+    page.get_by_role("button", name="Apply").click()
+    page.get_by_role("link", name="C02ABC").click()
+    page.get_by_role("link", name="Inventory").click()
+
+    expect(page).to_have_url(re.compile(rf"/devices/{device.pk}/inventory/"))
