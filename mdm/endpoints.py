@@ -158,16 +158,27 @@ def _twice_at_most(handler: Handler, request: DeviceRequest) -> DeviceResponse:
 
 
 def _read(environ: Mapping[str, Any], limit: int) -> bytes:
-    given = environ.get("CONTENT_LENGTH") or ""
-    if given and (not given.isdigit() or int(given) > limit):
-        raise Refused("body_too_large", f"The body is over {limit} bytes.", status=413)
-    length = int(given) if given else limit + 1
-    body: bytes = environ["wsgi.input"].read(length)
+    declared = _declared_length(str(environ.get("CONTENT_LENGTH") or ""))
+    if declared is not None and declared > limit:
+        raise _too_large(limit)
+    body: bytes = environ["wsgi.input"].read(limit + 1 if declared is None else declared)
     if len(body) > limit:
-        raise Refused("body_too_large", f"The body is over {limit} bytes.", status=413)
-    if given and len(body) < length:
+        raise _too_large(limit)
+    if declared is not None and len(body) < declared:
         raise Refused("body_cut_short", "The body ended early.", status=400)
     return body
+
+
+def _declared_length(text: str) -> int | None:
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) < 20):
+        raise Refused("bad_length", "The Content-Length is no length.", status=400)
+    return int(text)
+
+
+def _too_large(limit: int) -> Refused:
+    return Refused("body_too_large", f"The body is over {limit} bytes.", status=413)
 
 
 register("/mdm/checkin", device_message)

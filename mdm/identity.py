@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from django.conf import settings
 from django.utils import timezone
@@ -71,13 +71,16 @@ def from_trusted_proxy(address: str) -> bool:
         peer = ipaddress.ip_address(address)
     except ValueError:
         return False
+    # How a server that listens on IPv6 names its IPv4 peers.
+    if isinstance(peer, ipaddress.IPv6Address) and peer.ipv4_mapped:
+        peer = peer.ipv4_mapped
     return any(peer in network for network in settings.ENV.trusted_proxies)
 
 
 def trust(authorities: Authorities) -> None:
     """Let `authorities()` name CA certificates that issue device identities."""
     _providers.append(authorities)
-    _loaded.clear()
+    _forget()
 
 
 def issued(signer: SignerCertificate) -> Issued:
@@ -95,30 +98,54 @@ def issued(signer: SignerCertificate) -> Issued:
         return Issued(certificate, Binding.from_certificate(certificate))
     except BadBinding as error:
         raise Refused("no_binding", str(error)) from error
-    except (ValueError, TypeError, x509.ExtensionNotFound, x509.DuplicateExtension) as error:
+    except _UNREADABLE as error:
         raise Refused("bad_certificate", "The identity certificate cannot be read.") from error
 
 
+# What reading a certificate that somebody made by hand may raise.
+_UNREADABLE = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.InvalidVersion,
+    x509.ExtensionNotFound,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    authorities: list[x509.Certificate]
+    at: float
+
+
 _providers: list[Authorities] = []
-_loaded: dict[str, object] = {}
+_loaded: _Loaded | None = None
 
 
 def _is_ours(certificate: x509.Certificate) -> bool:
-    if _signed_by_one_of(certificate, _authorities()):
+    if _signed_by_one_of(certificate, _authorities().authorities):
         return True
     # A process that loaded its list before the authority was made must not refuse for ever.
-    age = time.monotonic() - float(_loaded.get("at", 0.0))  # type: ignore[arg-type]
-    if age < _RELOAD_AFTER:
+    if time.monotonic() - _authorities().at < _RELOAD_AFTER:
         return False
-    _loaded.clear()
-    return _signed_by_one_of(certificate, _authorities())
+    _forget()
+    return _signed_by_one_of(certificate, _authorities().authorities)
 
 
-def _authorities() -> list[x509.Certificate]:
-    if "list" not in _loaded:
-        _loaded["list"] = [ca for provider in _providers for ca in provider()]
-        _loaded["at"] = time.monotonic()
-    return _loaded["list"]  # type: ignore[return-value]
+def _authorities() -> _Loaded:
+    global _loaded
+    held = _loaded
+    if held is None:
+        authorities = [ca for provider in _providers for ca in provider()]
+        held = _loaded = _Loaded(authorities, time.monotonic())
+    return held
+
+
+def _forget() -> None:
+    global _loaded
+    _loaded = None
 
 
 def _signed_by_one_of(certificate: x509.Certificate, authorities: list[x509.Certificate]) -> bool:
@@ -127,7 +154,7 @@ def _signed_by_one_of(certificate: x509.Certificate, authorities: list[x509.Cert
             continue
         try:
             certificate.verify_directly_issued_by(authority)
-        except (InvalidSignature, ValueError, TypeError):
+        except (InvalidSignature, UnsupportedAlgorithm, ValueError, TypeError):
             continue
         return True
     return False

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import structlog
-from django.db import DatabaseError, connection
+from django.db import Error, connection
 from django.utils import timezone
 
 log = structlog.get_logger(__name__)
@@ -69,17 +69,17 @@ class Tally:
         """Add the gathered sums to the table. What cannot be written now is kept for later."""
         try:
             self.take_and_write()
-        except DatabaseError as error:
+        except Error as error:
             log.warning("refusals_not_written", error=str(error))
 
     def take_and_write(self) -> None:
-        """As `write`; raises DatabaseError, the sums kept."""
+        """As `write`; raises Error, the sums kept."""
         with self._lock:
             sums, self._sums = self._sums, {}
             self._written_at = timezone.now()
         try:
             _upsert(sums.items())
-        except DatabaseError:
+        except Error:
             with self._lock:
                 for key, value in sums.items():
                     known = self._sums.setdefault(key, value)
