@@ -47,8 +47,8 @@ class Panel:
 class Part:
     """A piece of a page that another app fills: `context(subject)` gives what `template` needs.
 
-    Places and their subjects: "bar" (None), "devices.bulk" (None), "device.actions" and
-    "device.notices" (the Device), "overview" (None).
+    Places and their subjects: "bar" (None), "devices.bulk" (None), "overview" (None);
+    "device.actions", "device.menu", "device.notices" and "device.news" (the Device).
     """
 
     place: str

@@ -51,6 +51,11 @@ def notices(device: Device) -> Context:
     return {"waiting": list(waiting)}
 
 
+def news(device: Device) -> Context:
+    """The newest command and its state, for those who hear the page."""
+    return {"entry": _entries(device).order_by("-id").first()}
+
+
 def pulse(device: Device) -> Pulse:
     """Changes when any entry of the device changes."""
     seen = _entries(device).aggregate(

@@ -120,6 +120,11 @@ def _request_types() -> Choices:
     return [(name, name) for name in names.distinct()[:100]]
 
 
+def _askers() -> Choices:
+    names = Command.objects.order_by("asked_by").values_list("asked_by", flat=True)
+    return [(name, name) for name in names.distinct()[:100]]
+
+
 def _search_jobs(rows: QuerySet[Command], text: str) -> QuerySet[Command]:
     text = text.replace("\0", "").strip()[:100]
     by_uuid = Q()
@@ -167,7 +172,15 @@ JOBS = Table(
         Column(key="by", label="Asked by", value=_attribute("asked_by")),
         Column(key="at", label="When", value=_attribute("created_at")),
     ),
-    filters=(Filter(key="type", label="Command", choices=_request_types, apply=_by_request_type),),
+    filters=(
+        Filter(key="type", label="Command", choices=_request_types, apply=_by_request_type),
+        Filter(
+            key="by",
+            label="Asked by",
+            choices=_askers,
+            apply=lambda rows, value: rows.filter(asked_by=value),
+        ),
+    ),
 )
 
 ENTRIES = Table(

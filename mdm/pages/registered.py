@@ -11,9 +11,11 @@ def register() -> None:
     for entry in (
         Entry("Overview", "overview", "home", order=10),
         Entry("Devices", "devices", "devices", order=20),
+        Entry("Arrivals refused", "refused", "ban", "Enrollment", 72),
         Entry("Quarantine", "quarantine", "shield-question", "Enrollment", 74),
         Entry("Push certificate", "push_certificate", "certificate", "Settings", 82),
         Entry("People", "people", "users", "Settings", 83),
+        Entry("API tokens", "tokens", "key", "Settings", 84),
         Entry("Audit", "audit", "history", "Settings", 89),
     ):
         navigation.add_entry(entry)

@@ -11,7 +11,9 @@ from mdm.pages import (
     people,
     push_certificate,
     quarantine,
+    refused,
     search,
+    tokens,
 )
 
 urlpatterns = [
@@ -28,6 +30,7 @@ urlpatterns = [
     path("devices/<int:pk>/delete/", acts.delete, name="device_delete"),
     path("devices/<int:pk>/<slug:panel>/", device.device, name="device_panel"),
     path("devices/<int:pk>/live/<slug:panel>/", device.live, name="device_live"),
+    path("enrollment/refused/", refused.refused, name="refused"),
     path("enrollment/quarantine/", quarantine.waiting, name="quarantine"),
     path("enrollment/quarantine/<int:pk>/", quarantine.case, name="quarantine_case"),
     path("settings/push-certificate/", push_certificate.show, name="push_certificate"),
@@ -36,5 +39,8 @@ urlpatterns = [
     path("settings/people/<int:pk>/deactivate/", people.deactivate, name="people_deactivate"),
     path("settings/people/<int:pk>/activate", people.activate, name="people_activate"),
     path("settings/people/<int:pk>/link", people.link, name="people_link"),
+    path("settings/tokens/", tokens.tokens, name="tokens"),
+    path("settings/tokens/new/", tokens.create, name="token_create"),
+    path("settings/tokens/<slug:key>/revoke", tokens.revoke, name="token_revoke"),
     path("settings/audit/", audit.events, name="audit"),
 ]

@@ -16,6 +16,7 @@ VALUES = {
     "pk": "1",
     "panel": "timeline",
     "slug": "devices",
+    "key": "x",
     "job_uuid": "7c1f3b52-6a53-4a7b-9c9e-3a4d9d7f1c11",
 }
 

@@ -48,10 +48,12 @@ def _paths() -> dict[str, str]:
         "command form": f"{send}&type=EraseDevice",
         "catalog": "/commands/catalog/",
         "links": "/enrollment/links/",
+        "refused": "/enrollment/refused/",
         "quarantine": "/enrollment/quarantine/",
         "push certificate": "/settings/push-certificate/",
         "people": "/settings/people/",
         "invite": "/settings/people/invite/",
+        "tokens": "/settings/tokens/",
         "audit": "/settings/audit/",
     }
 

@@ -290,6 +290,8 @@ def test_jobs_are_found_by_name_person_and_uuid(signed_in: Client, enroll: Enrol
         signed_in.post(_send(device.enrollment_id, request_type), {})
     security = Command.objects.get(request_type="SecurityInfo")
 
+    by_the_server = signed_in.get("/commands/", {"by": "the server"}).content.decode()
+    assert "Nothing fits" in by_the_server
     for text, found in (("security", 1), ("Ada", 2), (str(security.uuid), 1), ("zzz", 0)):
         page = signed_in.get("/commands/", {"q": text}).content.decode()
         assert len(re.findall(r'href="/commands/[0-9a-f-]{36}/"', page)) == found, text

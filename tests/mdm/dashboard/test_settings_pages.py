@@ -14,6 +14,8 @@ from django.utils import timezone
 
 from enrollment.models import EnrollmentLink
 from lab.authority import Authority, Pair, ensure_authority
+from mdm import refusals
+from mdm.accounts.models import ApiToken, User
 from mdm.models import PushCertificate, Quarantine
 from tests.machines import TOPIC, Machine
 from tests.mdm.dashboard.conftest import Enroll
@@ -218,3 +220,51 @@ def test_the_audit_log_tells_who_did_what_and_hides_nothing_hostile(
     assert "device.retire" in page
     assert "&lt;img src=x&gt;" in page
     assert "device.retire" not in signed_in.get("/settings/audit/?by=system").content.decode()
+
+
+def test_a_token_is_shown_once_works_and_can_be_revoked(signed_in: Client, admin: User) -> None:
+    form = {"name": "Inventory <script>", "days": "30"}
+    page = signed_in.post("/settings/tokens/new/", form).content.decode()
+    (text,) = re.findall(r'id="token" value="([^"]+)"', page)
+    bearer = Client(headers={"Authorization": f"Bearer {text}"})
+
+    listed = signed_in.get("/settings/tokens/").content.decode()
+    assert bearer.get("/api/v1/devices/").status_code == 200
+    assert bearer.post("/api/v1/commands/", {}).status_code == 403
+    assert text not in listed
+    assert "<script>" not in listed.replace("<script src", "")
+    token = ApiToken.objects.get()
+    signed_in.post(f"/settings/tokens/{token.token_key}/revoke")
+    assert bearer.get("/api/v1/devices/").status_code == 401
+
+
+def test_a_token_is_revoked_by_its_owner_alone(signed_in: Client, admin: User) -> None:
+    signed_in.post("/settings/tokens/new/", {"name": "mine", "days": "7", "write": "on"})
+    other = Client()
+    other.force_login(User.objects.create_user("ben", "ben@example.com"))
+
+    token = ApiToken.objects.get()
+    assert other.post(f"/settings/tokens/{token.token_key}/revoke").status_code == 404
+    assert "mine" not in other.get("/settings/tokens/").content.decode()
+    assert ApiToken.objects.exists()
+
+
+@pytest.mark.parametrize("wrong", [{"name": ""}, {"name": "a\nb"}, {"days": "99999"}])
+def test_a_token_that_cannot_be_made_is_explained(
+    signed_in: Client, admin: User, wrong: dict[str, str]
+) -> None:
+    answer = signed_in.post("/settings/tokens/new/", {"name": "x", "days": "7", **wrong})
+
+    assert answer.status_code == 422
+    assert not ApiToken.objects.exists()
+
+
+@pytest.mark.django_db
+def test_what_was_turned_away_is_summed_up(signed_in: Client, machine: Machine) -> None:
+    Machine.new(udid=machine.udid).idle()
+    refusals.tally.write()
+
+    page = signed_in.get("/enrollment/refused/").content.decode()
+
+    assert "Identity mismatch" in page
+    assert "127.0.0.1" in page
