@@ -33,6 +33,11 @@ State = QueueEntry.State
 
 # Not with the device: these can be cancelled.
 CANCELLABLE = (State.QUEUED, State.NOT_NOW)
+_ENDED = (
+    Enrollment.State.CHECKED_OUT,
+    Enrollment.State.ERASED,
+    Enrollment.State.RELEASED,
+)
 ANSWERED = (State.ACKNOWLEDGED, State.ERROR, State.COMMAND_FORMAT_ERROR)
 
 
@@ -162,11 +167,14 @@ def clear(enrollment_id: int, *, because: str) -> int:
 
 
 def expire(now: datetime | None = None) -> int:
-    """End what nobody answered in time; a late reply counts all the same."""
-    overdue = QueueEntry.objects.filter(
-        finished_at__isnull=True, expires_at__lte=now or timezone.now()
+    """End what nobody answered in time, though a late reply counts all the same, and what was
+    asked for just as its enrollment ended."""
+    unfinished = QueueEntry.objects.filter(finished_at__isnull=True)
+    overdue = unfinished.filter(expires_at__lte=now or timezone.now())
+    left = unfinished.filter(enrollment__state__in=_ENDED)
+    return _finish(overdue, State.EXPIRED, "not answered in time") + _finish(
+        left, State.CANCELLED, "the enrollment ended"
     )
-    return _finish(overdue, State.EXPIRED, "not answered in time")
 
 
 # From here on one bulk enqueue follows another: they lock the same rows in different orders.

@@ -11,7 +11,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from commands import queue
-from commands.models import QueueEntry
+from commands.models import Command, QueueEntry
 from mdm import refusals
 from mdm.audit.actor import Actor
 from mdm.models import Device, Enrollment
@@ -145,3 +145,18 @@ def test_a_takeover_that_waits_for_the_honest_device_finds_it_enrolled():
 
     assert attempt.answered().status == 403
     assert honest.idle().status == 200
+
+
+def test_a_command_that_was_asked_for_just_as_the_enrollment_ended_ends_too():
+    machine = Machine.enrolled()
+    machine.check_in("CheckOut", Topic=machine.topic)
+    # As `enqueue` leaves it when it looked at the enrollment before the CheckOut.
+    command = Command.objects.create(request_type="ProfileList", asked_by="test")
+    entry = QueueEntry.objects.create(
+        enrollment=machine.enrollment, command=command, command_uuid=command.uuid
+    )
+
+    assert queue.expire() == 1
+
+    entry.refresh_from_db()
+    assert entry.state == QueueEntry.State.CANCELLED
