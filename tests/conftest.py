@@ -11,11 +11,14 @@ from pathlib import Path
 
 import django
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from mdm.local import valkey
 from mdm.local.parts import Parts
 
 _STARTED_BY_CONTROLLER = "GUARD_TEST_PARTS"
+_STORIES = "tests/e2e/"
 _worker = os.environ.get("PYTEST_XDIST_WORKER")
 
 
@@ -51,6 +54,18 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     if not _worker:
         _parts.stop()
         shutil.rmtree(STATE_DIR, ignore_errors=True)
+
+
+class _OneFileOneProcess(LoadScopeScheduling):
+    """Each file's tests run in one process, and so do all whole stories: they share one server."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return _STORIES if nodeid.startswith(_STORIES) else nodeid.partition("::")[0]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
+    return _OneFileOneProcess(config, log)
 
 
 @pytest.fixture(scope="session")

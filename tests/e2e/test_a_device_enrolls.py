@@ -14,8 +14,6 @@ from lab.devices.hardware import Model
 from tests.e2e.waiting import until
 from tests.e2e.world import World
 
-pytestmark = pytest.mark.xdist_group("e2e")
-
 Enroll = Callable[[Model], str]
 
 
@@ -74,6 +72,12 @@ def entries(world: World, serial: str, **which: object) -> list[dict]:
 
 def unfinished(world: World, serial: str) -> list[dict]:
     return [entry for entry in entries(world, serial) if entry["finished_at"] is None]
+
+
+def answered_since(world: World, serial: str, entry: dict) -> set[str]:
+    """The RequestTypes that were asked for after `entry` and acknowledged."""
+    acknowledged = entries(world, serial, state="Acknowledged")
+    return {other["request_type"] for other in acknowledged if other["id"] > entry["id"]}
 
 
 def send(world: World, serial: str, request_type: str, **parameters: object) -> str:
@@ -172,20 +176,20 @@ def test_an_erased_device_comes_back_as_the_same_device_with_its_history(
     before, enrollment = device_of(world, serial), enrollment_of(world, serial)
     erase = f"/commands/send/?enrollment={enrollment['id']}&type=EraseDevice"
     world.admin.submit(erase, confirmation=serial)
+    (erasure, *_) = entries(world, serial)
     until(lambda: enrollment_of(world, serial)["state"] == "Erased")
-    world.wait_for([serial], "erased")
+    world.wait_for(serial, "erased")
     assert "Erased" in world.admin.page(f"/devices/{before['id']}/")
 
     world.lab.order("enroll", serial=serial, link=world.link)
-    world.wait_for([serial], "enrolled")
+    world.wait_for(serial, "enrolled")
     after = device_of(world, serial)
     assert after["id"] == before["id"]
     assert after["enrollment"]["state"] == "Enrolled"
     periods = enrollment_of(world, serial)["periods"]
     assert [period["ended_by"] for period in periods] == ["Erased", ""]
-    assert "EraseDevice" in {entry["request_type"] for entry in entries(world, serial)}
-    command = send(world, serial, "SecurityInfo")
-    wait_for_state(world, serial, command, "Acknowledged")
+    assert entries(world, serial, command=erasure["command"])[0]["state"] == "Acknowledged"
+    until(lambda: set(QUESTIONS) <= answered_since(world, serial, erasure))
 
 
 def test_a_device_told_to_remove_its_management_checks_out(world: World, enroll: Enroll) -> None:
@@ -193,7 +197,7 @@ def test_a_device_told_to_remove_its_management_checks_out(world: World, enroll:
     device = device_of(world, serial)
     world.admin.submit(f"/devices/{device['id']}/remove-management/")
     until(lambda: enrollment_of(world, serial)["state"] == "CheckedOut")
-    world.wait_for([serial], "unenrolled")
+    world.wait_for(serial, "unenrolled")
     assert enrollment_of(world, serial, channel="user")["state"] == "CheckedOut"
     assert unfinished(world, serial) == []
     assert "Checked out" in world.admin.page(f"/devices/{device['id']}/")

@@ -13,8 +13,6 @@ from mdm.local.environment import ROOT
 from tests import environ
 from tests.e2e.world import World
 
-pytestmark = pytest.mark.xdist_group("e2e")
-
 
 @pytest.fixture(scope="module")
 def serial(world: World) -> str:

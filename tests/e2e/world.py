@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,22 +45,12 @@ class World:
         """Serial numbers of new devices, which are enrolled when this returns."""
         more = {"link": self.link, "authorities": self.authorities, "kind": kind}
         serials = list(self.lab.order("add", count=count, **more)["added"])
-        self.wait_for(serials, "enrolled", within=300)
+        self._settle(serials, "enrolled", within=300)
         return serials
 
-    def wait_for(self, serials: Iterable[str], state: str, *, within: float = 60) -> None:
-        """Return when these devices themselves are in `state`."""
-        among = set(serials)
-
-        def others() -> list[dict[str, Any]]:
-            rows = self.lab.order("status")["devices"]
-            return [row for row in rows if row["serial"] in among and row["state"] != state]
-
-        def settled() -> bool:
-            return all(row["state"] == "failed" for row in others())
-
-        until(settled, within=within, seen=lambda: others()[:3])
-        assert others() == []
+    def wait_for(self, serial: str, state: str) -> None:
+        """Return when the device itself is in `state`."""
+        self._settle([serial], state, within=60)
 
     def rows(self, statement: str, **parameters: object) -> list[dict[str, Any]]:
         """Read from the server's database, over a connection that lives no longer."""
@@ -78,6 +68,20 @@ class World:
         self.admin.close()
         self.lab.stop()
         self.server.stop()
+
+    def _settle(self, serials: Sequence[str], state: str, *, within: float) -> None:
+        """Wait until these devices are in `state`, or have failed for good."""
+
+        def others() -> list[dict[str, Any]]:
+            rows = self.lab.order("status")["devices"]
+            return [row for row in rows if row["serial"] in serials and row["state"] != state]
+
+        until(
+            lambda: all(row["state"] == "failed" for row in others()),
+            within=within,
+            seen=lambda: others()[:3],
+        )
+        assert others() == []
 
 
 def start(state_dir: Path) -> World:
