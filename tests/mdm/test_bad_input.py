@@ -9,7 +9,6 @@ import ctypes
 import io
 import plistlib
 from pathlib import Path
-from urllib.parse import quote_from_bytes
 
 import pytest
 from hypothesis import given
@@ -225,10 +224,3 @@ def test_no_damaged_scep_request_is_an_error_of_ours():
 
     each()
     assert everything() == before
-
-
-@EXAMPLES
-@given(query=st.text(max_size=80) | st.binary(max_size=80).map(quote_from_bytes))
-def test_no_scep_query_is_an_error_of_ours(query):
-    for prefix in ("", "operation=PKIOperation&message=", "operation="):
-        assert is_clean(machines.call(application, "GET", f"/scep?{prefix}{query}"))
