@@ -161,7 +161,7 @@ def _apply(consequences: list[Consequence]) -> None:
         ask(request_type, enrollments)
 
 
-def ask(request_type: str, enrollments: Iterable[int]) -> None:
+def ask(request_type: str, enrollments: Iterable[int], *, wakes: bool = True) -> None:
     """Queue an inventory query by the server's own doing; who cannot run it is left out."""
     try:
         enqueue(
@@ -169,6 +169,7 @@ def ask(request_type: str, enrollments: Iterable[int]) -> None:
             request_type=request_type,
             parameters={},
             enrollments=enrollments,
+            wakes=wakes,
         )
     except NobodyCanRunIt as error:
         log.info("inventory_not_asked", request_type=request_type, reason=str(error))

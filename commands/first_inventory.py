@@ -7,6 +7,7 @@ from django.utils import timezone
 
 from commands import consequences
 from mdm.models import Enrollment
+from mdm.push.wake import wake
 
 QUESTIONS = (
     "DeviceInformation",
@@ -28,6 +29,7 @@ def ask(limit: int = 500) -> int:
         )
         if due:
             for question in QUESTIONS:
-                consequences.ask(question, due)
+                consequences.ask(question, due, wakes=False)
+            wake(due)
             Enrollment.objects.filter(pk__in=due).update(inventory_asked_at=timezone.now())
     return len(due)

@@ -81,9 +81,11 @@ def enqueue(
     parameters: object,
     enrollments: Iterable[int],
     expires_in: timedelta | None = None,
+    wakes: bool = True,
 ) -> Enqueued:
     """Ask for a command to be run by each of these enrollments, and wake them.
 
+    A caller that asks several things of the same receivers says `wakes=False` and wakes them once.
     Receivers that are known to be unable are refused one by one, with the reason; the others get
     it. Raises NotAllowed, catalog.UnknownRequestType, catalog.InvalidParameters, and
     NobodyCanRunIt where nobody is left.
@@ -100,8 +102,9 @@ def enqueue(
         command = _create(actor, command_type, params)
         expires_at = timezone.now() + expires_in if expires_in else None
         made = _insert(command, command_type, params, able, expires_at)
-        woken = [pk for pks in able.values() for pk in pks]
-        wake(woken)
+        receivers = [pk for pks in able.values() for pk in pks]
+        if wakes:
+            wake(receivers)
         record(
             actor,
             "command.send",
@@ -110,11 +113,11 @@ def enqueue(
             after={
                 "request_type": command.request_type,
                 "parameters": command.parameters,
-                "receivers": len(woken),
-                "first_receivers": woken[:20],
+                "receivers": len(receivers),
+                "first_receivers": receivers[:20],
             },
         )
-    return Enqueued(command, made, len(woken) - made, refused)
+    return Enqueued(command, made, len(receivers) - made, refused)
 
 
 def cancel(actor: Actor, entry_id: int) -> None:

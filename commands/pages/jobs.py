@@ -108,7 +108,7 @@ def _mark(counts: dict[str, int]) -> str:
 
 
 def _state_choices() -> Choices:
-    return State.choices
+    return [(state.value, state.value) for state in State]
 
 
 def _by_request_type(rows: QuerySet[Command], value: str) -> QuerySet[Command]:

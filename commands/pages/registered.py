@@ -16,6 +16,7 @@ def register() -> None:
     navigation.add_part(Part("devices.bulk", "commands/bulk.html"))
     navigation.add_part(Part("device.actions", "commands/actions.html", device.actions))
     navigation.add_part(Part("device.menu", "commands/menu.html", device.actions, order=10))
+    navigation.add_part(Part("device.danger", "commands/danger.html", device.actions, order=10))
     navigation.add_part(Part("device.notices", "commands/notices.html", device.notices))
     navigation.add_part(Part("device.news", "commands/news.html", device.news))
     navigation.add_pulse(device.pulse)

@@ -9,7 +9,7 @@ class Event(models.Model):
     """Something others may want to know, written in the transaction that made it true."""
 
     at = models.DateTimeField()
-    kind = models.CharField(max_length=60, db_index=True)
+    kind = models.CharField(max_length=60)
     subject = models.CharField(max_length=300)
     data = models.JSONField()
 

@@ -19,7 +19,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("at", models.DateTimeField()),
-                ("kind", models.CharField(db_index=True, max_length=60)),
+                ("kind", models.CharField(max_length=60)),
                 ("subject", models.CharField(max_length=300)),
                 ("data", models.JSONField()),
             ],
