@@ -192,6 +192,7 @@ def test_no_header_of_a_client_passes_for_the_word_of_nginx(front):
     assert set(Enrollment.objects.values_list("state", flat=True)) == {"Enrolled"}
 
 
+@pytest.mark.parametrize("front", ["our authority's"], indirect=True)
 def test_a_chunked_body_without_end_is_refused_by_granian_too(front):
     chunk = b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
     with socket.create_connection(("127.0.0.1", front.ports.people), timeout=60) as client:
