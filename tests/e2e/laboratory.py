@@ -61,9 +61,11 @@ class Laboratory:
         """Let devices speak over `webs` and get their keys from `key` for the length of a block."""
         usual = self.run(lambda lab: replace(lab.surroundings))
         self._surround(webs, key)
-        yield
-        self._surround(usual.webs, usual.key)
-        self._wait(webs.close())
+        try:
+            yield
+        finally:
+            self._surround(usual.webs, usual.key)
+            self._wait(webs.close())
 
     def stop(self) -> None:
         self._wait(self._running.__aexit__(None, None, None))

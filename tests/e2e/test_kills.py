@@ -52,6 +52,11 @@ class Fleet:
         (row,) = self.rows(_WAITING, uuid=command)
         return int(row["waiting"])
 
+    def statuses(self) -> set[str]:
+        """The HTTP statuses that these devices were ever answered with."""
+        counts = self.world.lab.run(lambda lab: [lab.fleet.device(s).counts for s in self.serials])
+        return {word for seen in counts for word in seen if word.isdigit()}
+
     def finish(self) -> None:
         """Return when there is nothing left to do."""
         until(lambda: not any(self.left().values()), within=PATIENCE, seen=self.left)
@@ -124,6 +129,7 @@ def _strike_at_work(fleet: Fleet, strike: Strike, *, takes_commands: bool) -> No
 
 def _assert_each_was_answered_once(fleet: Fleet) -> None:
     assert fleet.forgotten() == []
+    assert fleet.statuses() <= {"200", "503"}
     entries = fleet.entries()
     asked = {(entry["udid"], entry["user_id"], entry["command_uuid"]) for entry in entries}
     ours = {entry["udid"] for entry in entries}
