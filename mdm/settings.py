@@ -144,6 +144,8 @@ CELERY_TASK_ACKS_LATE = True
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+# A worker waits for its broker however long that is away; by default it ends within the hour.
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None
 # Whoever publishes while the broker is down hears so at once: the work stands in Postgres, and the
 # beat finds it.
 CELERY_BROKER_TRANSPORT_OPTIONS = {"max_retries": 0, "socket_connect_timeout": 2}
