@@ -48,7 +48,8 @@ class Part:
     """A piece of a page that another app fills: `context(subject)` gives what `template` needs.
 
     Places and their subjects: "bar" (None), "devices.bulk" (None), "overview" (None);
-    "device.actions", "device.menu", "device.notices" and "device.news" (the Device).
+    "device.actions", "device.menu", "device.danger", "device.notices" and "device.news" (the
+    Device).
     """
 
     place: str

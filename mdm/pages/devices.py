@@ -183,7 +183,7 @@ TABLE = Table(
         Filter(
             key="platform",
             label="Platform",
-            choices=lambda: _as_they_are(Device.Platform.choices),
+            choices=lambda: [(name.value, name.value) for name in Device.Platform],
             apply=_by_platform,
         ),
         Filter(key="os", label="OS", choices=_versions, apply=_by_version),

@@ -84,6 +84,8 @@ def _enrollments_by_day(today: date) -> dict[str, object]:
 
 
 def push_certificate_attention() -> Iterable[Attention]:
+    if certificate.active() is None:
+        return  # the checklist says so
     for warning in certificate.warnings():
         alarm = warning.level is certificate.Level.ALARM
         yield Attention(

@@ -26,6 +26,8 @@ def register() -> None:
     ):
         navigation.add_panel(panel)
     navigation.add_part(Part("device.menu", "mdm/device/menu.html", acts.menu, order=50))
+    navigation.add_part(Part("device.danger", "mdm/device/danger.html", acts.menu, order=50))
+    navigation.add_part(Part("device.actions", "mdm/device/wake.html", acts.menu, order=5))
     navigation.add_pulse(panels.pulse)
     for events in (panels.checkin_events, panels.period_events, panels.audit_events):
         navigation.add_events(events)

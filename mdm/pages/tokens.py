@@ -27,7 +27,7 @@ def tokens(request: HttpRequest) -> HttpResponse:
 @page
 def create(request: HttpRequest) -> HttpResponse:
     """The form, and after it the only page that ever shows the token."""
-    filled = {
+    filled: dict[str, Any] = {
         "name": request.POST.get("name", "").strip(),
         "days": request.POST.get("days", "90"),
         "write": "write" in request.POST,
@@ -40,7 +40,7 @@ def create(request: HttpRequest) -> HttpResponse:
         return render(request, "mdm/tokens/create.html", {**context, "error": error}, status=422)
     token, text = domain.create(
         Actor.of(request),
-        User.objects.get(pk=request.user.pk),
+        User.objects.get(pk=request.user.pk or 0),
         name=filled["name"],
         scopes=[Scope.READ, Scope.WRITE] if filled["write"] else [Scope.READ],
         expires_in=timedelta(days=int(filled["days"])),
