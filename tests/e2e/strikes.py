@@ -27,9 +27,12 @@ def children(pid: int) -> list[int]:
     return sorted(found)
 
 
-def _kill(*pids: int) -> None:
-    for pid in pids:
-        os.kill(pid, signal.SIGKILL)
+def _kill(pid: int, *others: int) -> None:
+    """End `pid`, and the others where they are still there."""
+    os.kill(pid, signal.SIGKILL)
+    for other in others:
+        with suppress(ProcessLookupError):
+            os.kill(other, signal.SIGKILL)
 
 
 @contextmanager
