@@ -1,6 +1,6 @@
 """Whether an identity may begin an enrollment, or renew one: the rules of Authenticate.
 
-`mdm/checkin.py` reads and locks the rows these rules look at, and carries the decision out.
+`mdm/checkin/` reads and locks the rows these rules look at, and carries the decision out.
 """
 
 from __future__ import annotations

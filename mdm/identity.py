@@ -3,7 +3,7 @@
 Every request of a device proves possession of one certificate: by its signature over the body
 (Mdm-Signature) or through a proxy that ended the TLS connection. Each enrollment is bound to
 exactly one certificate by its SHA-256; that comparison is part of the statements that read the
-enrollment (mdm/checkin.py, commands/connect.py). Only Authenticate can change the bond, and only
+enrollment (mdm/checkin, commands/connect.py). Only Authenticate can change the bond, and only
 after `issued` has found that our authority issued the certificate for such an enrollment.
 """
 

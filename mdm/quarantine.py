@@ -1,7 +1,7 @@
 """Devices that turned up with an identity not issued for them: what an admin decides.
 
 Accepting a case lets the next Authenticate of the same enrollment with the same identity in, once;
-what it replaces then stops working. How cases come here is `mdm/checkin.py`.
+what it replaces then stops working. How cases come here is `mdm/checkin/`.
 """
 
 from __future__ import annotations

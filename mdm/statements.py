@@ -1,6 +1,6 @@
 """The SQL of check-in: each step is one statement, so that a device waits for few round trips.
 
-`mdm/checkin.py` decides with these; the statements of connect stand in `commands/connect.py`.
+`mdm/checkin/` decides with these; the statements of connect stand in `commands/connect.py`.
 Every write is one statement with data-modifying parts: it takes effect as a whole or not at all.
 """
 

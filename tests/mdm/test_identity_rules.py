@@ -313,9 +313,7 @@ def test_a_bootstrap_token_is_the_machines_whoever_is_logged_in():
 
 
 def test_a_device_opens_no_end_of_users_channels(monkeypatch):
-    from mdm import checkin
-
-    monkeypatch.setattr(checkin, "_USERS_AT_MOST", 2)
+    monkeypatch.setattr("mdm.checkin.token_update._USERS_AT_MOST", 2)
     mac, user = mac_with_user()
     assert mac.token_update(UserID="second").status == 200
 
