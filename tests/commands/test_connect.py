@@ -255,9 +255,7 @@ def test_a_user_channel_has_a_queue_of_its_own():
     user = {"UserID": str(uuid.uuid4()), "UserShortName": "ada"}
     mac.token_update(**user)
     channel = Enrollment.objects.get(channel="user")
-    made = queue.enqueue(
-        ADMIN, request_type="ProfileList", parameters={}, enrollments=[channel.pk]
-    )
+    made = queue.enqueue(ADMIN, request_type="ProfileList", parameters={}, enrollments=[channel.pk])
 
     assert mac.idle().body == b""
     assert mac.connect(**user).plist["CommandUUID"] == str(made.command.uuid).upper()
