@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import uuid
 from dataclasses import asdict
+from typing import NamedTuple
 
 import structlog
 
@@ -21,13 +22,24 @@ from mdm.models import Enrollment
 from mdm.protocol.connect import Report, Status, parse_report
 from mdm.refusals import Refused
 from mdm.secrets import seal, unseal
-from mdm.statements import Row
 
 log = structlog.get_logger(__name__)
 
 REPLY = "reply"
 
 _EMPTY = DeviceResponse()
+
+
+class Outcome(NamedTuple):
+    """What the one statement says: who spoke, whether the reply counted, what to hand out."""
+
+    id: int
+    may: bool
+    state: str
+    identity_sha256: bytes | None
+    counted: bool
+    sealed: bytes | None
+    commit: str | None
 
 
 def connect(request: DeviceRequest) -> DeviceResponse:
@@ -38,16 +50,17 @@ def connect(request: DeviceRequest) -> DeviceResponse:
     """
     signer = identity.speaker(request.environ, request.body)
     report = parse_report(request.body)
-    row = statements.one(*_statement(report, signer, request.body))
+    row = statements.first(*_statement(report, signer, request.body))
     if row is None:
         raise Refused("unknown_enrollment", "This enrollment is not known here.")
-    if not row["may"]:
-        return _why_not(row, signer)
-    if report.status not in {Status.IDLE, Status.NOT_NOW} and not row["counted"]:
-        log.info("reply_not_counted", enrollment=row["id"], command=report.command_uuid)
-    if row["sealed"] is None:
+    outcome = Outcome._make(row)
+    if not outcome.may:
+        return _why_not(outcome, signer)
+    if report.status not in {Status.IDLE, Status.NOT_NOW} and not outcome.counted:
+        log.info("reply_not_counted", enrollment=outcome.id, command=report.command_uuid)
+    if outcome.sealed is None:
         return _EMPTY
-    return DeviceResponse(unseal(COMMAND, row["sealed"]))
+    return DeviceResponse(unseal(COMMAND, outcome.sealed))
 
 
 def _statement(
@@ -76,13 +89,13 @@ def _command_uuid(report: Report) -> uuid.UUID:
         return uuid.UUID(int=0)
 
 
-def _why_not(row: Row, signer: identity.SignerCertificate) -> DeviceResponse:
-    bound = row["identity_sha256"]
+def _why_not(outcome: Outcome, signer: identity.SignerCertificate) -> DeviceResponse:
+    bound = outcome.identity_sha256
     if bound is None or bytes(bound) != signer.sha256:
         raise Refused("identity_mismatch", "The identity is not the one bound to the enrollment.")
-    if row["state"] == Enrollment.State.AUTHENTICATED:
+    if outcome.state == Enrollment.State.AUTHENTICATED:
         return _EMPTY
-    raise Refused("not_enrolled", f"This enrollment is over ({row['state']}).")
+    raise Refused("not_enrolled", f"This enrollment is over ({outcome.state}).")
 
 
 # --- The statements -------------------------------------------------------------------------------
@@ -143,6 +156,7 @@ FROM speaker s
 
 # What these statements mark may be lost with the machine's power: the command is then handed out
 # again. So their commit need not wait for the disk; an answer's must.
+_DURABLY = ", NULL"
 _LAZILY = ",\n       set_config('synchronous_commit', 'off', true)"
 
 # Deferred commands that remain: the device comes by itself when it can; after a day it is woken.
@@ -196,5 +210,5 @@ ANSWER = (
     + _NEXT.format(skip="AND q.state <> 'NotNow' AND q.command_uuid <> %(uuid)s")
     + ","
     + _SEEN.format(later=_DEFERRED)
-    + _RESULT.format(counted="EXISTS (SELECT FROM answered)", lazily="")
+    + _RESULT.format(counted="EXISTS (SELECT FROM answered)", lazily=_DURABLY)
 )

@@ -11,16 +11,15 @@ from commands.catalog import Facts, Platform
 from mdm.models import Enrollment, Escrow, InventorySection
 
 
-def of(enrollments: Iterable[int]) -> dict[int, tuple[str, Facts]]:
-    """State and facts by enrollment id, in one query; unknown ids are missing."""
-    ids = list(enrollments)
-    about = InventorySection.objects.filter(enrollment=OuterRef("pk"), section="DeviceInformation")
-    rows = (
-        Enrollment.objects.filter(pk__in=ids)
-        if len(ids) < _MANY
-        else Enrollment.objects.extra(where=["mdm_enrollment.id = ANY(%s)"], params=[ids])
-    )
-    values = rows.values_list(
+def of(enrollments: Iterable[int], *, briefly: bool = False) -> dict[int, tuple[str, Facts]]:
+    """State and facts by enrollment id, in one query; unknown ids are missing.
+
+    `briefly` leaves out whether there is an unlock token and where a Mac wants a PIN, which
+    inventory questions do not ask about.
+    """
+    rows = Enrollment.objects.extra(
+        where=["mdm_enrollment.id = ANY(%s)"], params=[list(enrollments)]
+    ).values_list(
         "pk",
         "state",
         F("device__platform"),
@@ -29,14 +28,12 @@ def of(enrollments: Iterable[int]) -> dict[int, tuple[str, Facts]]:
         "channel",
         "kind",
         "access_rights",
-        Exists(Escrow.objects.filter(enrollment=OuterRef("pk"), kind=Escrow.Kind.UNLOCK_TOKEN)),
         F("device__shared_ipad"),
-        Subquery(about.values(v=KT("data__PINRequiredForDeviceLock"))[:1]),
-        Subquery(about.values(v=KT("data__PINRequiredForEraseDevice"))[:1]),
+        *(() if briefly else _AT_LENGTH),
     )
     known: dict[tuple[object, ...], Facts] = {}
     result: dict[int, tuple[str, Facts]] = {}
-    for pk, state, *facts in values.iterator(chunk_size=10_000):
+    for pk, state, *facts in rows:
         key = tuple(facts)
         if key not in known:
             known[key] = _facts(*facts)
@@ -44,7 +41,12 @@ def of(enrollments: Iterable[int]) -> dict[int, tuple[str, Facts]]:
     return result
 
 
-_MANY = 1000
+_REPORTED = InventorySection.objects.filter(enrollment=OuterRef("pk"), section="DeviceInformation")
+_AT_LENGTH = (
+    Exists(Escrow.objects.filter(enrollment=OuterRef("pk"), kind=Escrow.Kind.UNLOCK_TOKEN)),
+    Subquery(_REPORTED.values(v=KT("data__PINRequiredForDeviceLock"))[:1]),
+    Subquery(_REPORTED.values(v=KT("data__PINRequiredForEraseDevice"))[:1]),
+)
 
 
 def _facts(
@@ -54,10 +56,10 @@ def _facts(
     channel: str,
     kind: str,
     access_rights: int | None,
-    has_unlock_token: bool,
     shared_ipad: bool | None,
-    pin_for_lock: str | None,
-    pin_for_erase: str | None,
+    has_unlock_token: bool | None = None,
+    pin_for_lock: str | None = None,
+    pin_for_erase: str | None = None,
 ) -> Facts:
     return Facts(
         platform=Platform(platform) if platform else None,

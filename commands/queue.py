@@ -194,7 +194,7 @@ def _judge(
     command_type: CommandType, params: dict[str, object], ids: list[int]
 ) -> tuple[dict[Facts, list[int]], list[Refused]]:
     """The able receivers by their facts, and the refused ones."""
-    known = facts.of(ids)
+    known = facts.of(ids, briefly=command_type.coalesce)
     verdicts: dict[Facts, str | None] = {}
     able: dict[Facts, list[int]] = defaultdict(list)
     refused: list[Refused] = []

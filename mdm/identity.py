@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -31,6 +32,7 @@ __all__ = ["Binding", "Issued", "Purpose", "SignerCertificate", "issued", "speak
 
 _RELOAD_AFTER = 10.0
 
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Authorities = Callable[[], list[x509.Certificate]]
 
 
@@ -67,6 +69,11 @@ def speaker(environ: Mapping[str, object], body: bytes) -> SignerCertificate:
 
 def from_trusted_proxy(address: str) -> bool:
     """Whether the peer is one of GUARD_TRUSTED_PROXIES."""
+    return _is_in(address, settings.ENV.trusted_proxies)
+
+
+@lru_cache(maxsize=1024)
+def _is_in(address: str, networks: tuple[Network, ...]) -> bool:
     try:
         peer = ipaddress.ip_address(address)
     except ValueError:
@@ -74,7 +81,7 @@ def from_trusted_proxy(address: str) -> bool:
     # How a server that listens on IPv6 names its IPv4 peers.
     if isinstance(peer, ipaddress.IPv6Address) and peer.ipv4_mapped:
         peer = peer.ipv4_mapped
-    return any(peer in network for network in settings.ENV.trusted_proxies)
+    return any(peer in network for network in networks)
 
 
 def trust(authorities: Authorities) -> None:

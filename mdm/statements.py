@@ -14,6 +14,14 @@ from django.db import connection
 Row = dict[str, Any]
 
 
+def first(statement: str, parameters: Mapping[str, Any]) -> tuple[Any, ...] | None:
+    """The first row as it comes, or None."""
+    with connection.cursor() as cursor:
+        cursor.execute(statement, parameters)
+        row: tuple[Any, ...] | None = cursor.fetchone()
+        return row
+
+
 def one(statement: str, parameters: Mapping[str, Any]) -> Row | None:
     """The first row as a dictionary, or None."""
     with connection.cursor() as cursor:

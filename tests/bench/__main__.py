@@ -78,6 +78,7 @@ def _measure(folder: Path, mode: str, options: argparse.Namespace) -> dict[str, 
         if mode != "mdm-signature":
             url, name = _plain(server), HEADER
         import django
+        import django.db
 
         django.setup()
         from tests.bench import phases
@@ -88,9 +89,13 @@ def _measure(folder: Path, mode: str, options: argparse.Namespace) -> dict[str, 
             "worker": server.pid(WORKER),
         }
         run = phases.Run(mode=mode, url=url, watch=watch, seconds=options.seconds)
-        return phases.everything(
-            run, crowd=options.crowd, finished=options.history, only=options.only
-        )
+        try:
+            return phases.everything(
+                run, crowd=options.crowd, finished=options.history, only=options.only
+            )
+        finally:
+            # The next mode has a server, and so a Postgres, of its own.
+            django.db.connections.close_all()
 
 
 def _plain(server: LocalServer) -> str:
