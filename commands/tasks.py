@@ -7,17 +7,22 @@ from celery import shared_task
 from commands import consequences, first_inventory, queue
 
 
+# What comes while a task runs is left for the next second: going on with every few that trickle in
+# would cost as much for each of them as for a whole batch.
+BATCH = 500
+
+
 @shared_task
 def drain_replies() -> None:
-    """Apply what devices answered, until nothing is left."""
-    while consequences.drain() > 0:
+    """Apply what devices answered."""
+    while consequences.drain(BATCH) == BATCH:
         pass
 
 
 @shared_task
 def ask_first_inventories() -> None:
     """Ask newly enrolled devices about themselves."""
-    while first_inventory.ask() > 0:
+    while first_inventory.ask(BATCH) == BATCH:
         pass
 
 
