@@ -1,4 +1,4 @@
-"""What admins do to devices as rows here: retire, bring back, release, delete.
+"""What admins do to devices as rows here: wake, retire, bring back, release, delete.
 
 What the device itself shall do is a command (`commands/queue.py`).
 """
@@ -12,11 +12,28 @@ from mdm import checkin
 from mdm.audit.actor import Actor
 from mdm.audit.record import allow, record
 from mdm.models import Device, Enrollment, Identity
+from mdm.push import wake as push
 from mdm.webhooks.outbox import emit
 
 
 class StillEnrolled(Exception):
     """A device with a live enrollment is not deleted: it would come back as a stranger."""
+
+
+class NotEnrolled(Exception):
+    """Who is not enrolled now cannot be woken."""
+
+
+@transaction.atomic
+def wake(actor: Actor, enrollment: Enrollment) -> None:
+    """Ask Apple to tell the device to connect, also where a push was refused before.
+
+    Raises NotAllowed and NotEnrolled.
+    """
+    allow(actor, "enrollment.wake")
+    if not push.wake([enrollment.pk], refused_too=True):
+        raise NotEnrolled("This device is not enrolled now, so it cannot be woken.")
+    record(actor, "enrollment.wake", subject_kind="enrollment", subject_id=enrollment.key)
 
 
 @transaction.atomic

@@ -18,7 +18,6 @@ from mdm import devices
 from mdm.api.errors import Conflict
 from mdm.audit.actor import Actor
 from mdm.models import Enrollment
-from mdm.push.wake import wake
 from mdm.serializers import (
     EnrollmentDetailSerializer,
     EnrollmentSerializer,
@@ -69,8 +68,10 @@ class EnrollmentViewSet(
     @action(detail=True, methods=["post"])
     def wake(self, request: Request, **kwargs: Any) -> Response:
         """Ask Apple to tell the device to connect."""
-        if not wake([self.get_object().pk], refused_too=True):
-            raise Conflict("This device is not enrolled now, so it cannot be woken.")
+        try:
+            devices.wake(Actor.of(request), self.get_object())
+        except devices.NotEnrolled as error:
+            raise Conflict(str(error)) from error
         return Response(status=status.HTTP_204_NO_CONTENT)
 
     @extend_schema(responses=SectionSerializer(many=True))

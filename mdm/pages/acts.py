@@ -10,18 +10,20 @@ from mdm import devices
 from mdm.audit.actor import Actor
 from mdm.models import Device, Enrollment
 from mdm.pages.frame import action, complain, page, say
-from mdm.push.wake import wake as wake_up
 
 
 @action
 def wake(request: HttpRequest, pk: int) -> HttpResponse:
     """Ask Apple to tell the device to connect."""
     found = _find(pk)
-    count = wake_up([found.enrollment_id], refused_too=True) if found.enrollment_id else 0
-    if count:
-        say(request, f"{found} is being woken; it connects within seconds if it is online.")
-    else:
+    try:
+        if found.enrollment is None:
+            raise devices.NotEnrolled
+        devices.wake(Actor.of(request), found.enrollment)
+    except devices.NotEnrolled:
         complain(request, f"{found} is not enrolled now, so it cannot be woken.")
+    else:
+        say(request, f"{found} is being woken; it connects within seconds if it is online.")
     return redirect("device", found.pk)
 
 

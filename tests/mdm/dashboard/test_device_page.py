@@ -280,6 +280,7 @@ def test_waking_says_when_there_is_nobody_to_wake(signed_in: Client, enroll: Enr
     )
     live.enrollment.refresh_from_db()
     assert live.enrollment.wake_at is not None
+    assert AuditEvent.objects.filter(action="enrollment.wake").count() == 1
 
 
 def test_plist_in_a_page_is_a_plist(signed_in: Client, admin: User, enroll: Enroll) -> None:
