@@ -6,7 +6,6 @@ from celery import shared_task
 
 from commands import consequences, first_inventory, queue
 
-
 # What comes while a task runs is left for the next second: going on with every few that trickle in
 # would cost as much for each of them as for a whole batch.
 BATCH = 500
