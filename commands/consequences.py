@@ -26,7 +26,6 @@ from commands.catalog import (
     UpdateSection,
 )
 from commands.connect import REPLY
-from commands.models import Payload
 from commands.queue import COMMAND, NobodyCanRunIt, enqueue
 from mdm import checkin, inventory, statements
 from mdm.audit.actor import Actor
@@ -40,7 +39,7 @@ log = structlog.get_logger(__name__)
 
 _TAKE = """
 SELECT r.id, r.enrollment_id, r.status, r.received_at, r.sealed_body, c.request_type,
-       q.payload_id, e.device_id,
+       COALESCE(q.sealed_payload, p.sealed) AS sealed_command, e.device_id,
        r.received_at < GREATEST(e.authenticated_at, d.authenticated_at) AS outdated
 FROM commands_reply r
 JOIN mdm_enrollment e ON e.id = r.enrollment_id
@@ -48,6 +47,7 @@ LEFT JOIN mdm_enrollment d ON d.id = e.parent_id
 LEFT JOIN commands_queueentry q
        ON q.enrollment_id = r.enrollment_id AND q.command_uuid = r.command_uuid
 LEFT JOIN commands_command c ON c.id = q.command_id
+LEFT JOIN commands_payload p ON p.id = q.payload_id
 WHERE r.drained_at IS NULL
 ORDER BY r.id LIMIT %(limit)s
 FOR UPDATE OF r SKIP LOCKED
@@ -126,10 +126,9 @@ def _changes_anything(command_type: CommandType) -> bool:
 
 def _command(row: Row, command_type: CommandType) -> dict[str, object]:
     """The `Command` dictionary that was sent; only asked for where parameters may narrow it."""
-    if not command_type.parameters or row["payload_id"] is None:
+    if not command_type.parameters or row["sealed_command"] is None:
         return {}
-    sealed = Payload.objects.values_list("sealed", flat=True).get(pk=row["payload_id"])
-    command = safe_plist_loads(unseal(COMMAND, sealed)).get("Command")
+    command = safe_plist_loads(unseal(COMMAND, row["sealed_command"])).get("Command")
     return command if isinstance(command, dict) else {}
 
 

@@ -6,7 +6,9 @@ import uuid
 from datetime import timedelta
 
 import pytest
+from django.db import connection
 from django.db.models import F
+from django.test.utils import CaptureQueriesContext
 
 from commands import consequences, first_inventory, queue
 from commands.connect import REPLY
@@ -192,3 +194,16 @@ def test_a_users_channel_is_asked_only_what_it_can_answer():
 
     asked = QueueEntry.objects.filter(enrollment__channel="user")
     assert "ProfileList" in set(asked.values_list("command__request_type", flat=True))
+
+
+def test_draining_reads_as_often_for_many_replies_as_for_one():
+    def reads(replies: int) -> int:
+        for _ in range(replies):
+            machine = Machine.enrolled()
+            answer(machine, "DeviceInformation", QueryResponses={"DeviceName": "One"})
+        with CaptureQueriesContext(connection) as queries:
+            assert consequences.drain() == replies
+        said = [query["sql"].split()[0] for query in queries.captured_queries]
+        return said.count("SELECT")
+
+    assert reads(1) == reads(3)
