@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import uuid
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -120,6 +120,16 @@ def enqueue(
     return Enqueued(command, made, len(receivers) - made, refused)
 
 
+def why_not(
+    command_type: CommandType, state: str, about: Facts, params: Mapping[str, object] | None = None
+) -> str | None:
+    """Why an enrollment in this state, of which this is known, cannot run a command; None when it
+    can. Without `params` it answers for a menu."""
+    if state != Enrollment.State.ENROLLED:
+        return "This device is not enrolled now."
+    return command_type.refusal(about, params)
+
+
 def cancel(actor: Actor, entry_id: int) -> None:
     """Take a command out of the queue. Raises NotAllowed and CannotCancel."""
     allow(actor, "command.cancel")
@@ -195,22 +205,18 @@ def _judge(
 ) -> tuple[dict[Facts, list[int]], list[Refused]]:
     """The able receivers by their facts, and the refused ones."""
     known = facts.of(ids, briefly=command_type.coalesce)
-    verdicts: dict[Facts, str | None] = {}
+    verdicts: dict[tuple[str, Facts], str | None] = {}
     able: dict[Facts, list[int]] = defaultdict(list)
     refused: list[Refused] = []
     for pk in ids:
         if pk not in known:
             refused.append(Refused(pk, f"There is no enrollment {pk}."))
             continue
-        state, about = known[pk]
-        if state != Enrollment.State.ENROLLED:
-            refused.append(Refused(pk, "This device is not enrolled now."))
-            continue
-        if about not in verdicts:
-            verdicts[about] = command_type.refusal(about, params)
-        reason = verdicts[about]
+        if known[pk] not in verdicts:
+            verdicts[known[pk]] = why_not(command_type, *known[pk], params)
+        reason = verdicts[known[pk]]
         if reason is None:
-            able[about].append(pk)
+            able[known[pk][1]].append(pk)
         else:
             refused.append(Refused(pk, reason))
     return able, refused

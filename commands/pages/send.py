@@ -181,8 +181,7 @@ def _verdict(receivers: Receivers, command: CommandType) -> Verdict | None:
     alike = Counter(facts.of(receivers.ids).values())
     able, unable = 0, Counter[str]()
     for (state, about), count in alike.items():
-        enrolled = state == _ENROLLED
-        reason = command.refusal(about) if enrolled else "This device is not enrolled now."
+        reason = queue.why_not(command, state, about)
         if reason is None:
             able += count
         else:
