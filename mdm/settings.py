@@ -50,7 +50,6 @@ INSTALLED_APPS = [
     "django_htmx",
     "django_prometheus",
     "django_structlog",
-    "django_tables2",
     "drf_spectacular",
     "drf_spectacular_sidecar",
     "drf_standardized_errors",
