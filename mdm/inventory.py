@@ -9,7 +9,7 @@ from typing import Any
 
 from django.db import connection
 
-from mdm.models import Device, InventorySection
+from mdm.models import Device
 from mdm.protocol.plist import jsonable
 
 Section = tuple[int, str, object, bool, datetime]
@@ -77,18 +77,25 @@ def update_section(
     at: datetime,
 ) -> None:
     """Set some keys of a section and forget others; the rest stays as reported before."""
-    row, _ = InventorySection.objects.select_for_update().get_or_create(
-        enrollment_id=enrollment_id,
-        section=section,
-        defaults={"data": {}, "reported_at": at},
-    )
-    if row.reported_at > at or not isinstance(row.data, dict):
-        return
-    gone = set(forget)
-    kept = {key: value for key, value in row.data.items() if key not in gone}
-    row.data = kept | jsonable(dict(data))  # type: ignore[operator]
-    row.reported_at = at
-    row.save(update_fields=["data", "reported_at"])
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            INSERT INTO mdm_inventorysection AS s
+                (enrollment_id, section, data, item_count, truncated, reported_at)
+            VALUES (%(enrollment)s, %(section)s, %(data)s::jsonb, 0, false, %(at)s)
+            ON CONFLICT (enrollment_id, section) DO UPDATE SET
+                data = (s.data - %(gone)s::text[]) || EXCLUDED.data,
+                reported_at = EXCLUDED.reported_at
+            WHERE s.reported_at <= EXCLUDED.reported_at AND jsonb_typeof(s.data) = 'object'
+            """,
+            {
+                "enrollment": enrollment_id,
+                "section": section,
+                "data": json.dumps(jsonable(dict(data))),
+                "gone": list(forget),
+                "at": at,
+            },
+        )
 
 
 def set_device_facts(device_id: int, values: Mapping[str, Any]) -> None:
