@@ -11,6 +11,7 @@ from pathlib import Path
 
 import django
 import pytest
+from django.conf import settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
@@ -39,6 +40,8 @@ os.environ["GUARD_STATE_DIR"] = str(STATE_DIR)
 os.environ["REDIS_URL"] = valkey.url(STATE_DIR, int((_worker or "gw0").removeprefix("gw")) % 16)
 os.environ["DJANGO_SETTINGS_MODULE"] = "mdm.settings"
 django.setup()
+# Settings loaded earlier would be another process's: its database of Valkey, which it empties.
+assert os.environ["REDIS_URL"] == settings.REDIS_URL, "unset DJANGO_SETTINGS_MODULE"
 
 # This data is gone in a minute: nothing is won by waiting for the disk.
 _parts = Parts(STATE_DIR, postgres_settings={"fsync": "off", "synchronous_commit": "off"})
@@ -48,6 +51,8 @@ def pytest_configure(config: pytest.Config) -> None:
     if not _worker and config.getoption("numprocesses", None):
         _parts.start()
         os.environ[_STARTED_BY_CONTROLLER] = "yes"
+        # A worker that inherited it would load the settings before this file gives it its own.
+        del os.environ["DJANGO_SETTINGS_MODULE"]
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
