@@ -13,17 +13,13 @@ class CommandsConfig(AppConfig):
     def ready(self) -> None:
         from commands import connect, queue
         from commands.pages import registered
-        from mdm import endpoints, signals
+        from mdm import endpoints, signals, statements
 
         endpoints.handle_connect_with(connect.connect)
         registered.register()
 
-        def on_authenticated(enrollment_id: int, returns: bool, **_: Any) -> None:
-            if returns:
-                queue.clear(enrollment_id, because="the device began a new enrollment")
-
         def on_ended(enrollment_id: int, **_: Any) -> None:
             queue.clear(enrollment_id, because="the enrollment ended")
 
-        signals.authenticated.connect(on_authenticated, weak=False)
+        statements.void_with(queue.VOID)
         signals.enrollment_ended.connect(on_ended, weak=False)

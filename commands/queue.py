@@ -163,6 +163,17 @@ def cancel_rest(actor: Actor, command: Command) -> int:
     return count
 
 
+# What was queued for a device that begins a new enrollment, as a part of the statement that begins
+# it (mdm/statements.py).
+VOID = """
+    UPDATE commands_queueentry q
+    SET state = 'Cancelled', finished_at = now(),
+        ended_because = 'the device began a new enrollment'
+    WHERE q.finished_at IS NULL
+          AND q.enrollment_id = ANY ((SELECT ids FROM all_of_it)::bigint[])
+"""
+
+
 def clear(enrollment_id: int, *, because: str) -> int:
     """End everything unfinished of an enrollment and of the users' channels under it."""
     with connection.cursor() as cursor:

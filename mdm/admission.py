@@ -36,6 +36,13 @@ def why_not(
     return _without_an_admin(message, signer, binding, rows, known)
 
 
+def why_not_unknown(
+    message: Authenticate, signer: SignerCertificate, binding: Binding
+) -> Refused | None:
+    """The same where neither the device nor the enrollment nor a use of the identity is known."""
+    return why_not(message, signer, binding, [_UNKNOWN])
+
+
 def known_row(message: Authenticate, rows: list[Row]) -> Row | None:
     """The row of the enrollment that the message names."""
     return next((row for row in rows if row["key"] == message.id.key), None)
@@ -45,6 +52,19 @@ def is_bound(row: Row, signer: SignerCertificate) -> bool:
     """Whether this is the one certificate that speaks for the enrollment."""
     bound = row["identity_sha256"]
     return bound is not None and hmac.compare_digest(bytes(bound), signer.sha256)
+
+
+# What AUTHENTICATE_READ returns of a device that nobody knows.
+_UNKNOWN: Row = {
+    "topic_is_ours": True,
+    "revoked": None,
+    "accepted": None,
+    "bound_to": None,
+    "key": None,
+    "state": None,
+    "serial_number": None,
+    "identity_sha256": None,
+}
 
 
 def _never(

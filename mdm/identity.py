@@ -28,7 +28,17 @@ from mdm.protocol.client_certificate import certificate_from_header
 from mdm.protocol.signature import SignerCertificate, verify_mdm_signature
 from mdm.refusals import Refused
 
-__all__ = ["Binding", "Issued", "Purpose", "SignerCertificate", "issued", "speaker", "trust"]
+__all__ = [
+    "Binding",
+    "Issued",
+    "Purpose",
+    "SignerCertificate",
+    "check_issuer",
+    "claimed",
+    "issued",
+    "speaker",
+    "trust",
+]
 
 _RELOAD_AFTER = 10.0
 
@@ -91,22 +101,39 @@ def trust(authorities: Authorities) -> None:
 
 
 def issued(signer: SignerCertificate) -> Issued:
-    """What this certificate was issued for. Raises Refused (403).
+    """What this certificate was issued for, after `claimed` and `check_issuer`. Raises Refused."""
+    claim = claimed(signer)
+    check_issuer(claim)
+    return claim
 
-    Refused are: certificates of another authority, CA or server certificates, expired ones, and
-    ones without a binding. Only for Authenticate: an enrollment keeps speaking with its bound
-    certificate after that has expired, since refusing it would strand the device.
+
+def claimed(signer: SignerCertificate) -> Issued:
+    """What this certificate says that it was issued for; who issued it is not checked.
+
+    Raises Refused (403) for CA or server certificates, expired ones, and ones without a binding.
+    Only for Authenticate: an enrollment keeps speaking with its bound certificate after that has
+    expired, since refusing it would strand the device.
     """
     try:
         certificate = x509.load_der_x509_certificate(signer.der)
-        if not _is_ours(certificate):
-            raise Refused("foreign_authority", "The identity is not from our authority.")
         _check_use(certificate, timezone.now())
         return Issued(certificate, Binding.from_certificate(certificate))
     except BadBinding as error:
         raise Refused("no_binding", str(error)) from error
     except _UNREADABLE as error:
         raise Refused("bad_certificate", "The identity certificate cannot be read.") from error
+
+
+def check_issuer(claim: Issued) -> None:
+    """Raises Refused (403) for a certificate of another authority. One whose SHA-256 is on record
+    (mdm_identity) need not be asked: we made that record when we issued it.
+    """
+    try:
+        if _is_ours(claim.certificate):
+            return
+    except _UNREADABLE as error:
+        raise Refused("bad_certificate", "The identity certificate cannot be read.") from error
+    raise Refused("foreign_authority", "The identity is not from our authority.")
 
 
 # What reading a certificate that somebody made by hand may raise.

@@ -7,6 +7,7 @@ Every write is one statement with data-modifying parts: it takes effect as a who
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from django.db import connection
@@ -80,22 +81,16 @@ _FACTS = """
     supervised = NULL, retired_at = NULL
 """
 
-# A new period begins. `enrollment` is the known row's id or NULL; no row comes back where another
-# request made the row meanwhile: read again. `{reset}` is what becomes void where it is known.
-_BEGIN = f"""
-WITH ids AS MATERIALIZED (
-    SELECT COALESCE(%(enrollment)s::bigint,
-                    nextval('mdm_enrollment_id_seq')) AS enrollment,
-           nextval('mdm_enrollmentperiod_id_seq') AS period
-), device AS (
+_BEGIN = """
+WITH {ids}, device AS (
     INSERT INTO mdm_device AS d
         (id, serial_number, udid, platform, device_name, product_name, model, model_name,
          os_version, build_version, imei, meid, enrollment_id)
-    SELECT COALESCE(%(device)s::bigint, nextval('mdm_device_id_seq')),
-           %(serial_number)s, %(udid)s, %(platform)s, %(device_name)s, %(product_name)s, %(model)s,
-           %(model_name)s, %(os_version)s, %(build_version)s, %(imei)s, %(meid)s, enrollment
+    SELECT device, %(serial_number)s, %(udid)s, %(platform)s, %(device_name)s, %(product_name)s,
+           %(model)s, %(model_name)s, %(os_version)s, %(build_version)s, %(imei)s, %(meid)s,
+           enrollment
     FROM ids
-    ON CONFLICT ({{arbiter}}) DO UPDATE SET {_FACTS}
+    ON CONFLICT ({arbiter}) DO UPDATE SET {facts}
     RETURNING d.id
 ), enrolled AS (
     INSERT INTO mdm_enrollment AS e
@@ -105,7 +100,50 @@ WITH ids AS MATERIALIZED (
            'Authenticated', ids.period, %(identity)s,
            (SELECT access_rights FROM mdm_identity WHERE sha256 = %(identity)s::bytea),
            now(), %(at)s, %(topic)s
-    FROM ids CROSS JOIN device
+    FROM ids CROSS JOIN device{again}
+    RETURNING e.id, e.device_id, e.access_rights
+), period AS (
+    INSERT INTO mdm_enrollmentperiod (id, enrollment_id, began_at, identity_sha256, ended_by)
+    SELECT ids.period, enrolled.id, %(at)s, %(identity)s, '' FROM ids CROSS JOIN enrolled
+), message AS (
+    INSERT INTO mdm_checkinmessage (enrollment_id, message_type, received_at, body)
+    SELECT id, 'Authenticate', %(at)s, %(body)s FROM enrolled
+), {bound}
+SELECT id FROM enrolled
+"""
+
+# A device that nobody knows, with an identity on record that has no enrollment yet; where anything
+# about it is known, nothing happens. The whole statement fails where another request was faster.
+_IDS_IF_UNKNOWN = """unused AS MATERIALIZED (
+    SELECT id FROM mdm_identity
+    WHERE sha256 = %(identity)s::bytea AND enrollment_id IS NULL AND revoked_at IS NULL
+    FOR UPDATE
+), ids AS MATERIALIZED (
+    SELECT nextval('mdm_device_id_seq') AS device, nextval('mdm_enrollment_id_seq') AS enrollment,
+           nextval('mdm_enrollmentperiod_id_seq') AS period
+    FROM unused
+    WHERE NOT EXISTS (SELECT FROM mdm_enrollment WHERE key = %(key)s)
+          AND NOT EXISTS (SELECT FROM mdm_enrollment e WHERE e.device_id = (
+              SELECT id FROM mdm_device WHERE serial_number = %(serial_number)s::text))
+          AND NOT EXISTS (SELECT FROM mdm_quarantine WHERE enrollment_key = %(key)s
+                          AND identity_sha256 = %(identity)s::bytea AND state = 'Accepted')
+          AND EXISTS (SELECT FROM mdm_pushcertificate WHERE topic = %(topic)s)
+)"""
+
+_BOUND_UNUSED = """bound AS (
+    UPDATE mdm_identity i SET enrollment_id = enrolled.id
+    FROM unused, enrolled WHERE i.id = unused.id
+)"""
+
+# `device` and `enrollment` are the ids of what is known, or NULL; no row comes back where another
+# request made the row meanwhile: read again.
+_IDS = """ids AS MATERIALIZED (
+    SELECT COALESCE(%(device)s::bigint, nextval('mdm_device_id_seq')) AS device,
+           COALESCE(%(enrollment)s::bigint, nextval('mdm_enrollment_id_seq')) AS enrollment,
+           nextval('mdm_enrollmentperiod_id_seq') AS period
+)"""
+
+_AGAIN = """
     ON CONFLICT (key) DO UPDATE SET
         device_id = EXCLUDED.device_id, state = 'Authenticated', period_id = EXCLUDED.period_id,
         device_identifier = EXCLUDED.device_identifier,
@@ -115,24 +153,16 @@ WITH ids AS MATERIALIZED (
         inventory_asked_at = NULL, topic = EXCLUDED.topic, push_magic = '',
         sealed_push_token = NULL, token_updated_at = NULL, wake_at = NULL, wake_attempts = 0,
         pushed_at = NULL, push_problem = '', push_problem_at = NULL
-        WHERE e.id = %(enrollment)s::bigint
-    RETURNING e.id, e.device_id, e.access_rights
-), period AS (
-    INSERT INTO mdm_enrollmentperiod (id, enrollment_id, began_at, identity_sha256, ended_by)
-    SELECT ids.period, enrolled.id, %(at)s, %(identity)s, '' FROM ids CROSS JOIN enrolled
-), message AS (
-    INSERT INTO mdm_checkinmessage (enrollment_id, message_type, received_at, body)
-    SELECT id, 'Authenticate', %(at)s, %(body)s FROM enrolled
-), bound AS (
+        WHERE e.id = %(enrollment)s::bigint"""
+
+_BOUND = """bound AS (
     INSERT INTO mdm_identity (sha256, certificate, binding, expires_at, enrollment_id)
     SELECT %(identity)s, %(certificate)s, %(binding)s, %(expires_at)s, id FROM enrolled
     ON CONFLICT (sha256) DO UPDATE SET enrollment_id = EXCLUDED.enrollment_id
 ), admitted AS (
     UPDATE mdm_quarantine SET state = 'Used'
     WHERE id = %(accepted)s::bigint AND EXISTS (SELECT FROM enrolled)
-){{reset}}
-SELECT id FROM enrolled
-"""
+)"""
 
 _RESET = """, users AS (
     UPDATE mdm_enrollment u SET
@@ -168,11 +198,41 @@ def _short(statement: str) -> str:
     return " ".join(statement.split())
 
 
-# A device never seen before, known by its serial number or by nothing.
-BEGIN_NEW = _short(_BEGIN.format(arbiter="serial_number", reset=""))
-# One that comes back, with the device row it had or with another.
-BEGIN_AGAIN = _short(_BEGIN.format(arbiter="id", reset=_RESET))
-BEGIN_AGAIN_ELSEWHERE = _short(_BEGIN.format(arbiter="serial_number", reset=_RESET))
+def _begin(*, ids: str, arbiter: str, bound: str, again: str = "", only: str = "") -> str:
+    facts = _FACTS + only
+    return _short(_BEGIN.format(ids=ids, arbiter=arbiter, facts=facts, again=again, bound=bound))
+
+
+BEGIN_UNKNOWN = _begin(
+    ids=_IDS_IF_UNKNOWN,
+    arbiter="serial_number",
+    # The device may be in the books, if nobody has enrolled it yet.
+    only="WHERE d.enrollment_id IS NULL",
+    bound=_BOUND_UNUSED,
+)
+# A device not enrolled before, of which something is known all the same.
+BEGIN_NEW = _begin(ids=_IDS, arbiter="serial_number", again=_AGAIN, bound=_BOUND)
+
+
+@cache
+def begin_again(arbiter: str) -> str:
+    """One that comes back, with the device row it had (`arbiter` is "id") or with the one of its
+    serial number ("serial_number").
+    """
+    void = _BOUND + _RESET + "".join(_void)
+    return _begin(ids=_IDS, arbiter=arbiter, again=_AGAIN, bound=void)
+
+
+def void_with(part: str) -> None:
+    """Let another app void what it holds of a device that comes back, in the same statement.
+
+    `part` is an UPDATE or DELETE; `all_of_it` has the `ids` of the device's enrollments.
+    """
+    _void.append(f", void_{len(_void)} AS ({part})")
+    begin_again.cache_clear()
+
+
+_void: list[str] = []
 
 # An identity issued for the renewal of this very enrollment replaces the bound one, which is out of
 # use from then on; nothing else changes.
@@ -213,39 +273,64 @@ ORDER BY e.id
 FOR UPDATE OF e
 """
 
-TOKEN_UPDATE_WRITE = """
-WITH message AS (
+_TOKEN_UPDATE = """
+WITH {speaker}, message AS (
     INSERT INTO mdm_checkinmessage (enrollment_id, message_type, received_at, body)
-    VALUES (%(enrollment)s, 'TokenUpdate', %(at)s, %(body)s)
+    SELECT id, 'TokenUpdate', %(at)s, %(body)s FROM speaker
 ), reopened AS (
     INSERT INTO mdm_enrollmentperiod
         (enrollment_id, began_at, completed_at, identity_sha256, ended_by)
-    SELECT %(enrollment)s, %(at)s, %(at)s, %(identity)s, '' WHERE %(reopens)s::boolean
+    SELECT id, %(at)s, %(at)s, %(identity)s, '' FROM speaker WHERE reopens
     RETURNING id
 ), completed AS (
     UPDATE mdm_enrollmentperiod SET completed_at = %(at)s
-    WHERE id = %(period)s::bigint AND completed_at IS NULL AND ended_at IS NULL
+    WHERE id = (SELECT period_id FROM speaker) AND completed_at IS NULL AND ended_at IS NULL
 ), escrow AS (
     INSERT INTO mdm_escrow AS s (enrollment_id, kind, sealed, received_at)
-    SELECT %(enrollment)s, 'UnlockToken', %(unlock_token)s::bytea, %(at)s
+    SELECT id, 'UnlockToken', %(unlock_token)s::bytea, %(at)s FROM speaker
     WHERE %(unlock_token)s::bytea IS NOT NULL
     ON CONFLICT (enrollment_id, kind) DO UPDATE SET
         sealed = EXCLUDED.sealed, received_at = EXCLUDED.received_at
 ), event AS (
     INSERT INTO webhooks_event (at, kind, subject, data)
-    SELECT %(at)s, 'enrollment.completed', %(key)s, '{}' WHERE %(completes)s::boolean
+    SELECT %(at)s, 'enrollment.completed', %(key)s, '{{}}' FROM speaker WHERE completes
 )
-UPDATE mdm_enrollment SET
+UPDATE mdm_enrollment e SET
     state = 'Enrolled', topic = %(topic)s, push_magic = %(push_magic)s,
     sealed_push_token = %(push_token)s, token_updated_at = %(at)s, last_seen_at = %(at)s,
     user_short_name = %(user_short_name)s, user_long_name = %(user_long_name)s,
     awaiting_configuration = %(awaiting_configuration)s, not_on_console = %(not_on_console)s,
     enrolled_at = COALESCE(enrolled_at, %(at)s), checked_out_at = NULL, erased_at = NULL,
-    period_id = COALESCE((SELECT id FROM reopened), period_id),
+    period_id = COALESCE((SELECT id FROM reopened), e.period_id),
     wake_at = %(at)s, wake_attempts = 0, push_problem = '', push_problem_at = NULL
-WHERE id = %(enrollment)s
-RETURNING id
+FROM speaker WHERE e.id = speaker.id
+RETURNING e.id, speaker.completes
 """
+
+# Of a device whose enrollment is under way, when nothing speaks against it. Who changes that
+# enrollment meanwhile holds its row: what is looked at here is what it is then.
+TOKEN_UPDATE_OF_DEVICE = _short(
+    _TOKEN_UPDATE.format(
+        speaker="""speaker AS MATERIALIZED (
+            SELECT id, period_id, state <> 'Enrolled' AS completes, false AS reopens
+            FROM mdm_enrollment e
+            WHERE key = %(key)s AND identity_sha256 = %(identity)s::bytea
+                  AND topic = %(topic)s AND state IN ('Authenticated', 'Enrolled')
+                  AND EXISTS (SELECT FROM mdm_device d
+                              WHERE d.id = e.device_id AND d.enrollment_id = e.id)
+            FOR UPDATE
+        )"""
+    )
+)
+# Of a speaker that was read before.
+TOKEN_UPDATE = _short(
+    _TOKEN_UPDATE.format(
+        speaker="""speaker AS MATERIALIZED (
+            SELECT %(enrollment)s::bigint AS id, %(period)s::bigint AS period_id,
+                   %(completes)s::boolean AS completes, %(reopens)s::boolean AS reopens
+        )"""
+    )
+)
 
 USER_CHANNEL_WRITE = """
 WITH ids AS MATERIALIZED (

@@ -5,7 +5,7 @@ Whether it may is `mdm/admission.py`.
 
 from __future__ import annotations
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from mdm import admission, identity, signals, statements
@@ -27,8 +27,12 @@ def authenticate(
     message: messages.Authenticate, signer: identity.SignerCertificate, record: bytes
 ) -> Answer:
     """Begin a new enrollment period, or exchange the identity where it was issued for renewal."""
-    issued = identity.issued(signer)
+    issued = identity.claimed(signer)
     parameters = _authenticate_parameters(message, signer, issued, record)
+    is_plain = admission.why_not_unknown(message, signer, issued.binding) is None
+    if is_plain and _begin_unknown(parameters):
+        return Answer()
+    identity.check_issuer(issued)
     while True:
         with transaction.atomic():
             rows = statements.every(statements.AUTHENTICATE_READ, parameters)
@@ -77,6 +81,23 @@ def _authenticate_parameters(
     }
 
 
+def _begin_unknown(parameters: dict[str, object]) -> bool:
+    """Begin in one statement where nobody knows the device and the identity is on record, unused.
+
+    Returns False, with nothing done, where a closer look is needed.
+    """
+    try:
+        with signals.transaction_for(signals.authenticated):
+            row = statements.one(statements.BEGIN_UNKNOWN, parameters)
+            if row is not None:
+                signals.authenticated.send(
+                    Enrollment, enrollment_id=row["id"], at=parameters["at"], returns=False
+                )
+    except IntegrityError:
+        return False  # another request was faster
+    return row is not None
+
+
 def _begin(
     known: Row | None,
     message: messages.Authenticate,
@@ -94,10 +115,8 @@ def _begin(
     }
     if known is None:
         write = statements.BEGIN_NEW
-    elif keeps_device:
-        write = statements.BEGIN_AGAIN
     else:
-        write = statements.BEGIN_AGAIN_ELSEWHERE
+        write = statements.begin_again("id" if keeps_device else "serial_number")
     row = statements.one(write, parameters)
     if row is None:
         transaction.set_rollback(True)

@@ -41,6 +41,8 @@ def token_update(
         "body": record,
         "at": at,
     }
+    if message.id.key == message.id.device_key and _update_device(parameters):
+        return Answer()
     with transaction.atomic():
         own, device = rows_of(message.id, signer)
         if device["topic"] != message.topic:
@@ -54,6 +56,17 @@ def token_update(
     return Answer()
 
 
+def _update_device(parameters: dict[str, object]) -> bool:
+    """The usual case in one statement; False, with nothing done, where a closer look is needed."""
+    with signals.transaction_for(signals.enrollment_completed):
+        row = statements.one(statements.TOKEN_UPDATE_OF_DEVICE, parameters)
+        if row is not None and row["completes"]:
+            signals.enrollment_completed.send(
+                Enrollment, enrollment_id=row["id"], at=parameters["at"]
+            )
+    return row is not None
+
+
 def _update_token(own: Row, device: Row, parameters: dict[str, object]) -> int | None:
     """Returns the enrollment's id when this was the first TokenUpdate of a period."""
     if not device["is_current"]:
@@ -64,7 +77,7 @@ def _update_token(own: Row, device: Row, parameters: dict[str, object]) -> int |
         raise Refused("device_not_enrolled", "The device of this user is not enrolled.")
     completes = own["state"] != State.ENROLLED
     statements.one(
-        statements.TOKEN_UPDATE_WRITE,
+        statements.TOKEN_UPDATE,
         parameters
         | {
             "enrollment": own["id"],

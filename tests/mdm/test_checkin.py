@@ -482,7 +482,7 @@ def test_an_identity_of_another_authority_is_refused():
     from enrollment.wire.authority import create_authority
 
     foreign = create_authority("Test Device CA", timezone.now())
-    machine = Machine.new(certificate=machines.issue(own=foreign))
+    machine = Machine.new(certificate=machines.issue(own=foreign, known=False))
 
     assert machine.authenticate().status == 403
     assert Refusal.objects.filter(reason="foreign_authority").exists()

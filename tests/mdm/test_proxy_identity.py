@@ -143,7 +143,7 @@ def test_a_header_without_a_certificate_is_a_bad_request(mode, header):
 
 def test_a_certificate_of_another_authority_enrolls_nothing(mode):
     foreign = create_authority("Test Device CA", timezone.now())
-    stranger = Machine.new(certificate=machines.issue(own=foreign))
+    stranger = Machine.new(certificate=machines.issue(own=foreign, known=False))
 
     assert say(stranger, authenticate(stranger), mode).status == 403
 
