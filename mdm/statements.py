@@ -1,6 +1,7 @@
 """The SQL of check-in: each step is one statement, so that a device waits for few round trips.
 
-`mdm/checkin/` decides with these; the statements of connect stand in `commands/connect.py`.
+`mdm/checkin/` decides with these; the statements of connect stand in `commands/connect.py`, and how
+they are run in `prepared.py`.
 Every write is one statement with data-modifying parts: it takes effect as a whole or not at all.
 """
 
@@ -10,35 +11,25 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from django.db import connection
+from mdm.prepared import run
 
 Row = dict[str, Any]
 
 
 def first(statement: str, parameters: Mapping[str, Any]) -> tuple[Any, ...] | None:
     """The first row as it comes, or None."""
-    with connection.cursor() as cursor:
-        cursor.execute(statement, parameters)
-        row: tuple[Any, ...] | None = cursor.fetchone()
-        return row
+    return next(iter(run(statement, parameters).values), None)
 
 
 def one(statement: str, parameters: Mapping[str, Any]) -> Row | None:
     """The first row as a dictionary, or None."""
-    with connection.cursor() as cursor:
-        cursor.execute(statement, parameters)
-        row = cursor.fetchone()
-        if row is None:
-            return None
-        return dict(zip((column.name for column in cursor.description), row, strict=True))
+    return next(iter(every(statement, parameters)), None)
 
 
 def every(statement: str, parameters: Mapping[str, Any]) -> list[Row]:
     """All rows as dictionaries."""
-    with connection.cursor() as cursor:
-        cursor.execute(statement, parameters)
-        names = [column.name for column in cursor.description]
-        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+    names, rows = run(statement, parameters)
+    return [dict(zip(names, row, strict=True)) for row in rows]
 
 
 # The enrollments that an Authenticate concerns, locked: the one of this key, and any device
