@@ -72,6 +72,12 @@ def _port(text: str) -> int:
     return int(text)
 
 
+def _history_days(text: str) -> int:
+    if not text.isdecimal() or not 7 <= int(text) <= 36_500:
+        raise ValueError("history is kept for 7 to 36500 days")
+    return int(text)
+
+
 def _networks(text: str) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
     return tuple(ipaddress.ip_network(word, strict=False) for word in _words(text))
 
@@ -235,6 +241,13 @@ class Env:
     )
     mail_from: str = variable(
         "GUARD_MAIL_FROM", str, "guardmdm@localhost", "The sender of mails to admins."
+    )
+    history_days: int = variable(
+        "GUARD_HISTORY_DAYS",
+        _history_days,
+        400,
+        "For how many days finished commands, answers, check-in messages, events and the escrow of"
+        " ended enrollments are kept; at least 7. The audit log is kept for good.",
     )
     log_level: str = variable("GUARD_LOG_LEVEL", str, "INFO", "DEBUG, INFO, WARNING or ERROR.")
 
