@@ -243,11 +243,23 @@ class CheckinMessage(models.Model):
     """A check-in message that was accepted, its secrets removed. Append-only."""
 
     enrollment = models.ForeignKey(
-        Enrollment, on_delete=models.CASCADE, db_constraint=False, related_name="messages"
+        Enrollment,
+        on_delete=models.CASCADE,
+        db_constraint=False,
+        db_index=False,
+        related_name="messages",
     )
     message_type = models.CharField(max_length=40)
     received_at = models.DateTimeField()
     body = models.BinaryField()
+
+    class Meta:
+        # The only one besides the key: what an enrollment sent, and which of a kind came last.
+        indexes = [
+            models.Index(
+                fields=["enrollment", "message_type", "id"], name="checkin_message_of_kind"
+            )
+        ]
 
     def __str__(self) -> str:
         return f"{self.message_type} of {self.enrollment_id}"
