@@ -170,6 +170,16 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": timedelta(minutes=1),
         "options": {"expires": 60},
     },
+    "remove old commands": {
+        "task": "commands.tasks.remove_old",
+        "schedule": timedelta(hours=1),
+        "options": {"expires": 600},
+    },
+    "remove old history": {
+        "task": "mdm.tasks.remove_old",
+        "schedule": timedelta(hours=1),
+        "options": {"expires": 600},
+    },
 }
 
 # --- People -------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from celery import shared_task
 
+from mdm import retention
 from mdm.push import wake
 
 
@@ -11,3 +12,9 @@ from mdm.push import wake
 def wake_due() -> None:
     """Push to every enrollment that is due (mdm/push/wake.py)."""
     wake.wake_due()
+
+
+@shared_task(name="mdm.tasks.remove_old")
+def remove_old() -> None:
+    """Remove history whose time is over (mdm/retention.py)."""
+    retention.remove_old()

@@ -16,6 +16,7 @@ from commands import progress, queue, selectors
 from commands.models import Command, QueueEntry
 from commands.pages import states
 from commands.pages.states import LOOKS, UNFINISHED, State
+from mdm import retention
 from mdm.audit.actor import Actor
 from mdm.pages.frame import action, is_fragment, page, say, table_page
 from mdm.tables import Choices, Column, Filter, Table
@@ -44,6 +45,7 @@ def job(request: HttpRequest, job_uuid: uuid.UUID) -> HttpResponse:
         "busy": any(counts.get(state) for state in UNFINISHED),
         "waiting": counts.get(State.QUEUED.value, 0) + counts.get(State.NOT_NOW.value, 0),
         "failures": _failures(command, counts),
+        "thinned": command.created_at < retention.limit(),
     }
     if is_fragment(request, "job-progress"):
         if request.GET.get("mark") == _mark(counts):

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
 
+from django.conf import settings
 from django.db.models import F, Max
 from django.http import QueryDict
 from django.utils import timezone
@@ -33,7 +34,12 @@ def timeline(device: Device, query: QueryDict) -> Context:
     found = navigation.events(device, before, _EVENTS)
     days = [(day, list(events)) for day, events in groupby(found, key=_day)]
     more = found[-1].at.isoformat() if len(found) == _EVENTS else ""
-    return {"days": days, "more": more, "walked": bool(query.get("before"))}
+    return {
+        "days": days,
+        "more": more,
+        "walked": bool(query.get("before")),
+        "history_days": settings.ENV.history_days,
+    }
 
 
 def inventory(device: Device, query: QueryDict) -> Context:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from django import template
+from django.conf import settings
 from django.forms import BoundField
 from django.template.loader import render_to_string
 from django.templatetags.static import static
@@ -30,6 +31,12 @@ def icon(name: str, css: str = "") -> SafeString:
         static("mdm/icons.svg"),
         name,
     )
+
+
+@register.simple_tag
+def history_end() -> str:
+    """Why a list of history ends where it does (mdm/retention.py)."""
+    return f"Older than {settings.ENV.history_days} days is not kept."
 
 
 @register.simple_tag
