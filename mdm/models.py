@@ -180,7 +180,9 @@ class Enrollment(models.Model):
 class EnrollmentPeriod(models.Model):
     """From one Authenticate to the end of management: an enrollment may have several."""
 
-    enrollment = models.ForeignKey(Enrollment, on_delete=models.CASCADE, related_name="periods")
+    enrollment = models.ForeignKey(
+        Enrollment, on_delete=models.CASCADE, db_constraint=False, related_name="periods"
+    )
     began_at = models.DateTimeField()
     completed_at = models.DateTimeField(null=True)
     ended_at = models.DateTimeField(null=True)
@@ -202,7 +204,13 @@ class Escrow(models.Model):
         UNLOCK_TOKEN = "UnlockToken"
         BOOTSTRAP_TOKEN = "BootstrapToken"
 
-    enrollment = models.ForeignKey(Enrollment, on_delete=models.CASCADE, related_name="escrow")
+    enrollment = models.ForeignKey(
+        Enrollment,
+        on_delete=models.CASCADE,
+        db_constraint=False,
+        db_index=False,
+        related_name="escrow",
+    )
     kind = models.CharField(max_length=20, choices=Kind.choices)
     sealed = SealedField("unlock_token", "bootstrap_token")
     received_at = models.DateTimeField()
