@@ -32,16 +32,15 @@ class Rows(NamedTuple):
 def run(statement: str, parameters: Mapping[str, Any]) -> Rows:
     """Run one statement; %(name)s stands for a parameter, of which there may be more than it uses.
 
-    Raises Django's database errors. Inside a transaction Django's own cursor runs it: that one
-    knows when to begin.
+    Raises Django's database errors. Django's own cursor runs it inside a transaction, since that
+    one knows when to begin, and where somebody looks at what it runs.
     """
     connection = connections[DEFAULT_DB_ALIAS]
-    if connection.in_atomic_block or not connection.get_autocommit():
+    watched = connection.queries_logged or connection.execute_wrappers
+    if watched or connection.in_atomic_block or not connection.get_autocommit():
         with connection.cursor() as cursor:
             cursor.execute(statement, parameters)
             return Rows([column.name for column in cursor.description], cursor.fetchall())
-    if connection.queries_logged:
-        connection.queries_log.append({"sql": statement, "time": "0"})
     with connection.wrap_database_errors:
         try:
             return _execute(connection.connection, statement, parameters)
