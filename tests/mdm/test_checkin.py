@@ -112,6 +112,18 @@ def test_secrets_are_neither_stored_plainly_nor_in_the_record():
         assert plistlib.dumps({"k": secret})[180:200] not in stored
 
 
+def test_a_device_that_is_in_the_books_before_it_enrolls_is_that_device():
+    machine = Machine.new()
+    known = Device.objects.create(serial_number=machine.serial_number, device_name="From a list")
+
+    assert machine.authenticate(DeviceName="").status == 200
+
+    assert machine.enrollment.device == known
+    known.refresh_from_db()
+    assert known.enrollment == machine.enrollment
+    assert (known.udid, known.device_name) == (machine.udid, "From a list")
+
+
 def test_a_device_that_comes_back_is_the_same_device_with_a_new_period():
     machine = Machine.enrolled()
     machine.token_update(UnlockToken=b"unlock")

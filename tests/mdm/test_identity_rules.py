@@ -164,6 +164,19 @@ def test_a_renewal_that_was_never_used_ends_with_the_enrollment_it_was_for():
     assert machine.idle().status == 200
 
 
+def test_what_an_admin_accepted_is_used_up_though_the_device_is_known_no_more():
+    old = Machine.enrolled()
+    new = Machine.new(udid=old.udid, serial_number=old.serial_number)
+    new.authenticate()
+    quarantine.accept(ADMIN, Quarantine.objects.get().pk)
+    old.check_in("CheckOut", Topic=old.topic)
+    devices.delete(ADMIN, old.enrollment.device)
+
+    assert new.authenticate().status == 200
+
+    assert Quarantine.objects.get().state == Quarantine.State.USED
+
+
 def test_an_enrollment_under_another_udid_ends_when_the_machine_enrolls_again():
     old = Machine.enrolled()
     waiting = ask(old.enrollment, "ProfileList")

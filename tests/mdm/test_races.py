@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from commands import queue
 from commands.models import Command, QueueEntry
-from mdm import refusals
+from mdm import devices, refusals
 from mdm.audit.actor import Actor
 from mdm.models import Device, Enrollment
 from tests import machines
@@ -105,6 +105,44 @@ def test_two_identities_that_begin_one_enrollment_at_once_leave_one_bound():
     assert first.token_update().status == 403
     assert second.token_update().status == 200
     assert (Enrollment.objects.count(), Device.objects.count()) == (1, 1)
+
+
+def test_two_that_begin_the_enrollment_of_a_machine_without_a_serial_number_leave_one_bound():
+    first = Machine.new(serial_number=None)
+    second = Machine.new(udid=first.udid, serial_number=None)
+
+    with transaction.atomic():
+        assert first.authenticate().status == 200
+        attempt = Meanwhile(second.authenticate)
+
+    assert attempt.answered().status == 200
+    assert first.token_update().status == 403
+    assert second.token_update().status == 200
+    assert (Enrollment.objects.count(), Device.objects.count()) == (1, 1)
+
+
+def test_a_machine_that_begins_under_two_udids_at_once_ends_under_one():
+    first = Machine.new()
+    second = Machine.new(serial_number=first.serial_number)
+
+    with transaction.atomic():
+        assert first.authenticate().status == 200
+        attempt = Meanwhile(second.authenticate)
+
+    assert attempt.answered().status == 200
+    assert first.enrollment.state == Enrollment.State.CHECKED_OUT
+    assert Device.objects.get().enrollment == second.enrollment
+
+
+def test_a_token_update_that_waits_while_its_enrollment_ends_comes_too_late():
+    machine = Machine.enrolled()
+
+    with transaction.atomic():
+        devices.release(ADMIN, machine.enrollment)
+        attempt = Meanwhile(machine.token_update)
+
+    assert attempt.answered().status == 403
+    assert machine.enrollment.state == Enrollment.State.RELEASED
 
 
 def test_one_identity_begins_one_enrollment_however_fast_it_is():
