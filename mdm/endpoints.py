@@ -9,21 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import IO, Any
 
 import structlog
 from django.core import signals
 from django.db import InterfaceError, OperationalError, connection
 
-from mdm import checkin, identity
+from mdm import bodies, checkin, identity
+from mdm.bodies import MAX_BODY
 from mdm.protocol.connect import is_checkin
 from mdm.protocol.errors import ProtocolError
 from mdm.refusals import Refused, refuse
+from mdm.turns import Turn
 
 log = structlog.get_logger(__name__)
-
-# Results of commands and status reports can be large; nothing that a device sends is larger.
-MAX_BODY = 16 * 1024 * 1024
 
 _REASONS = {
     200: "OK",
@@ -31,6 +30,7 @@ _REASONS = {
     403: "Forbidden",
     404: "Not Found",
     405: "Method Not Allowed",
+    408: "Request Timeout",
     410: "Gone",
     411: "Length Required",
     413: "Content Too Large",
@@ -92,14 +92,13 @@ def serve(
     endpoint: Endpoint, environ: Mapping[str, Any], start_response: StartResponse
 ) -> list[bytes]:
     """Answer one request of a device, as a WSGI application does."""
-    signals.request_started.send(sender=serve, environ=environ)
-    # A dead connection is found by the statement that fails on it (see _answer): asking before
-    # each request whether it lives would cost a statement.
-    connection.health_check_done = True  # type: ignore[attr-defined]
-    try:
-        response = _answer(endpoint, environ)
-    finally:
-        signals.request_finished.send(sender=serve)
+    if environ["REQUEST_METHOD"] in endpoint.methods:
+        body = _received(environ, endpoint.max_body)
+        with Turn():
+            response = _answered(endpoint.handler, environ, body)
+    else:
+        allowed = ", ".join(sorted(endpoint.methods))
+        response = DeviceResponse(status=405, headers=(("Allow", allowed),))
     reason = _REASONS.get(response.status, "")
     headers = [("Content-Length", str(len(response.body))), *response.headers]
     if response.body:
@@ -121,14 +120,37 @@ _endpoints: dict[str, Endpoint] = {}
 _connect: list[Handler] = []
 
 
-def _answer(endpoint: Endpoint, environ: Mapping[str, Any]) -> DeviceResponse:
+def _received(environ: Mapping[str, Any], limit: int) -> IO[bytes] | Refused:
+    """The body, or why there is none: counting a refusal needs Postgres, and so a turn."""
+    try:
+        return bodies.read(environ, limit)
+    except Refused as refusal:
+        return refusal
+
+
+def _answered(
+    handler: Handler, environ: Mapping[str, Any], body: IO[bytes] | Refused
+) -> DeviceResponse:
+    signals.request_started.send(sender=serve, environ=environ)
+    # A dead connection is found by the statement that fails on it (see _answer): asking before
+    # each request whether it lives would cost a statement.
+    connection.health_check_done = True  # type: ignore[attr-defined]
+    try:
+        return _answer(handler, environ, body)
+    finally:
+        signals.request_finished.send(sender=serve)
+
+
+def _answer(
+    handler: Handler, environ: Mapping[str, Any], body: IO[bytes] | Refused
+) -> DeviceResponse:
     address = str(environ.get("REMOTE_ADDR", ""))
     try:
-        if environ["REQUEST_METHOD"] not in endpoint.methods:
-            allowed = ", ".join(sorted(endpoint.methods))
-            return DeviceResponse(status=405, headers=(("Allow", allowed),))
-        request = DeviceRequest(environ, _read(environ, endpoint.max_body))
-        return _twice_at_most(endpoint.handler, request)
+        if isinstance(body, Refused):
+            raise body
+        with body:
+            request = DeviceRequest(environ, body.read())
+        return _twice_at_most(handler, request)
     except Refused as refusal:
         refuse(refusal, address=address)
         return DeviceResponse(status=refusal.status)
@@ -155,30 +177,6 @@ def _twice_at_most(handler: Handler, request: DeviceRequest) -> DeviceResponse:
             raise
         connection.close()
         return handler(request)
-
-
-def _read(environ: Mapping[str, Any], limit: int) -> bytes:
-    declared = _declared_length(str(environ.get("CONTENT_LENGTH") or ""))
-    if declared is not None and declared > limit:
-        raise _too_large(limit)
-    body: bytes = environ["wsgi.input"].read(limit + 1 if declared is None else declared)
-    if len(body) > limit:
-        raise _too_large(limit)
-    if declared is not None and len(body) < declared:
-        raise Refused("body_cut_short", "The body ended early.", status=400)
-    return body
-
-
-def _declared_length(text: str) -> int | None:
-    if not text:
-        return None
-    if not (text.isascii() and text.isdigit() and len(text) < 20):
-        raise Refused("bad_length", "The Content-Length is no length.", status=400)
-    return int(text)
-
-
-def _too_large(limit: int) -> Refused:
-    return Refused("body_too_large", f"The body is over {limit} bytes.", status=413)
 
 
 register("/mdm/checkin", device_message)

@@ -78,6 +78,12 @@ def _history_days(text: str) -> int:
     return int(text)
 
 
+def _seconds(text: str) -> float:
+    if not text.isdecimal() or not 0 < int(text) <= 3600:
+        raise ValueError("give whole seconds between 1 and 3600")
+    return float(text)
+
+
 def _networks(text: str) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
     return tuple(ipaddress.ip_network(word, strict=False) for word in _words(text))
 
@@ -207,6 +213,13 @@ class Env:
         _networks,
         (),
         "Addresses or networks of the proxies whose certificate and forwarded headers count.",
+    )
+    body_seconds: float = variable(
+        "GUARD_BODY_SECONDS",
+        _seconds,
+        60.0,
+        "How long a client may take to send the body of a request; less, down to 5 seconds, where"
+        " many take long at the same time.",
     )
     extra_apps: tuple[str, ...] = variable(
         "GUARD_EXTRA_APPS", _words, (), "More Django apps to install, by name."

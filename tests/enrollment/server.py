@@ -34,6 +34,8 @@ def served(capabilities: bytes | None = None) -> Iterator[str]:
         if not environ.get("CONTENT_LENGTH"):
             # Unlike the server that we run, this one lets a reader wait for a body for ever.
             environ["wsgi.input"] = io.BytesIO()
+        # This thread's own connection, which goes with it.
+        connection.ensure_connection()
         try:
             return [b"".join(application(environ, start_response))]
         finally:

@@ -9,13 +9,14 @@ import ctypes
 import io
 import plistlib
 from pathlib import Path
+from typing import IO
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mdm import refusals
-from mdm.endpoints import MAX_BODY
+from mdm import bodies, refusals
+from mdm.bodies import MAX_BODY
 from mdm.models import Enrollment
 from mdm.wsgi import application
 from tests import machines
@@ -99,6 +100,22 @@ def test_what_a_body_may_cost_is_bounded():
     assert everything() == before
 
 
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux's /proc")
+def test_a_long_body_is_not_held_in_memory_until_it_is_worked_on():
+    source = io.BytesIO(bytes(MAX_BODY))
+    environ = {
+        "REMOTE_ADDR": "127.0.0.1",
+        "SERVER_PORT": "8443",
+        "HTTP_TRANSFER_ENCODING": "chunked",
+        "wsgi.input": source,
+    }
+    kept: list[IO[bytes]] = []
+
+    peak = peak_of(lambda: kept.append(bodies.read(environ)))
+
+    assert (bodies.size(kept[0]), peak >> 22) == (MAX_BODY, 0)
+
+
 # --- Lengths
 
 
@@ -114,11 +131,18 @@ class Endless(io.RawIOBase):
 
 
 @pytest.mark.parametrize("path", [*ENDPOINTS, "/scep"])
-@pytest.mark.parametrize("declared", ["", "100000000", "9" * 19])
-def test_no_more_is_read_than_a_message_may_have(path, declared):
+@pytest.mark.parametrize(
+    "framing",
+    [
+        {"CONTENT_LENGTH": "", "HTTP_TRANSFER_ENCODING": "chunked"},
+        {"CONTENT_LENGTH": "100000000"},
+        {"CONTENT_LENGTH": "9" * 19},
+    ],
+)
+def test_no_more_is_read_than_a_message_may_have(path, framing):
     body = Endless()
 
-    answered = send(path, b"", None, **{"CONTENT_LENGTH": declared, "wsgi.input": body})
+    answered = send(path, b"", None, **framing, **{"wsgi.input": body})
 
     assert answered.status in {405, 413}
     assert body.asked <= MAX_BODY + 1

@@ -1,0 +1,56 @@
+"""Turns: how many requests a web process works on at a time, and with which connection to Postgres.
+
+A thread that waits for a client (mdm/bodies.py) has none, so there may be many threads and still
+few connections. Whoever holds a turn never waits for a client.
+"""
+
+from __future__ import annotations
+
+from queue import SimpleQueue
+from types import TracebackType
+
+from django.db import DEFAULT_DB_ALIAS, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+# More did not serve more requests per second (docs/performance.md).
+TURNS = 4
+
+_free: SimpleQueue[BaseDatabaseWrapper] = SimpleQueue()
+
+
+class Turn:
+    """Enter it to work on a request: until then others may come first.
+
+    Inside, `django.db.connection` is the turn's. It connects when it is first used, and stays. A
+    thread that has a connection of its own keeps that: so do tests, inside their transactions.
+    """
+
+    __slots__ = ("_connection",)
+
+    def __enter__(self) -> None:
+        self._connection: BaseDatabaseWrapper | None = None
+        if not connections.all(initialized_only=True):
+            self._connection = _free.get()
+            connections[DEFAULT_DB_ALIAS] = self._connection
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._connection is not None:
+            try:
+                del connections[DEFAULT_DB_ALIAS]
+            finally:
+                _free.put(self._connection)
+
+
+def _new() -> BaseDatabaseWrapper:
+    connection = connections.create_connection(DEFAULT_DB_ALIAS)
+    connection.inc_thread_sharing()
+    return connection
+
+
+for _ in range(TURNS):
+    _free.put(_new())
