@@ -24,10 +24,16 @@ from mdm.local.postgres import Postgres
 from mdm.local.processes import Child, Stopped, Supervisor
 from mdm.local.state import State, check_room
 from mdm.local.valkey import Valkey
+from mdm.patience import THREADS
 
 PEOPLE, DEVICES, WORKER, BEAT = "people", "devices", "worker", "beat"
 
-_THREADS = 4
+# Of every web process, in docker-compose.yml too. Not HTTP/2: there, granian waits for ever for the
+# body of a client that has gone.
+WEB_OPTIONS = (
+    *("--interface", "wsgi", "--http", "1", "--no-ws", "--backlog", "1024"),
+    *("--blocking-threads", str(THREADS)),
+)
 _DEVICE_WORKERS = 2
 _TASK_WORKERS = 2
 
@@ -198,12 +204,10 @@ class LocalServer:
         )
 
     def _web(self, name: str, options: tuple[str, ...], ready: Callable[[], bool]) -> Child:
-        common = ("--interface", "wsgi", "--no-ws", "--backlog", "1024")
-        threads = ("--blocking-threads", str(_THREADS))
         # A worker that is killed comes back; one that hangs does not hold up the end.
         mend = ("--respawn-failed-workers", "--respawn-interval", "0.2")
         end = ("--workers-kill-timeout", "5")
-        command = ("-m", "granian", *common, *threads, *mend, *end, *options)
+        command = ("-m", "granian", *WEB_OPTIONS, *mend, *end, *options)
         metrics = {"PROMETHEUS_MULTIPROC_DIR": str(self.state_dir / "run" / "metrics")}
         return Child(
             name, (sys.executable, *command, "mdm.wsgi:application"), env=metrics, ready=ready

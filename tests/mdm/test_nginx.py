@@ -8,26 +8,22 @@ import plistlib
 import shutil
 import socket
 import ssl
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from django.db import connection
 from django.utils import timezone
 
 from commands import queue
 from enrollment.wire.authority import issue_server_certificate
 from mdm.audit.actor import Actor
 from mdm.endpoints import MAX_BODY
-from mdm.local import postgres
-from mdm.local.environment import ROOT
 from mdm.local.ports import Ports, answers
-from mdm.local.processes import Child, Supervisor
+from mdm.local.processes import Child
 from mdm.models import Enrollment
-from tests import environ, machines
+from tests import granian, machines
 from tests.machines import CHECKIN, CONNECT, Machine
 
 pytestmark = [
@@ -77,8 +73,9 @@ def front(request, transactional_db, parts: Path, tmp_path: Path) -> Iterator[Fr
         user="user root;" if os.getuid() == 0 else "",
     )
     (tmp_path / "nginx.conf").write_text(text)
-    with Supervisor(tmp_path / "logs", env=_environment(parts), folder=ROOT) as supervisor:
-        supervisor.start(_granian(ports.people), _nginx(tmp_path, ports.devices))
+    trust = {"GUARD_IDENTITY_MODE": "nginx", "GUARD_TRUSTED_PROXIES": "127.0.0.1"}
+    nginx = _nginx(tmp_path, ports.devices)
+    with granian.running(tmp_path, parts, ports.people, nginx, **trust):
         yield Front(tmp_path, ports)
 
 
@@ -125,31 +122,9 @@ class Front:
         return path
 
 
-def _granian(port: int) -> Child:
-    return Child(
-        "granian",
-        (
-            *(sys.executable, "-m", "granian", "--interface", "wsgi", "--no-ws"),
-            *("--host", "127.0.0.1", "--port", str(port), "--blocking-threads", "4"),
-            *("--workers-kill-timeout", "5", "mdm.wsgi:application"),
-        ),
-        ready=lambda: answers(port),
-    )
-
-
 def _nginx(folder: Path, port: int) -> Child:
     command = ("nginx", "-e", "stderr", "-p", str(folder), "-c", str(folder / "nginx.conf"))
     return Child("nginx", command, ready=lambda: answers(port, tls=True))
-
-
-def _environment(parts: Path) -> dict[str, str]:
-    return environ.fresh(
-        GUARD_ENV="test",
-        GUARD_STATE_DIR=str(parts),
-        DATABASE_URL=postgres.url(parts, connection.settings_dict["NAME"]),
-        GUARD_IDENTITY_MODE="nginx",
-        GUARD_TRUSTED_PROXIES="127.0.0.1",
-    )
 
 
 def _write_certificates(folder: Path) -> None:
