@@ -16,6 +16,10 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
+import structlog
+
+log = structlog.get_logger(__name__)
+
 # Of each web process (mdm/local/server.py, docker-compose.yml). Most of them are there to wait:
 # what they do when a request has come is rationed by mdm/turns.py.
 THREADS = 32
@@ -33,13 +37,10 @@ class Wait:
     `given_up` says that the connection was ended by us.
     """
 
-    __slots__ = ("client", "given_up", "seconds", "since")
+    __slots__ = ("_environ", "given_up", "seconds", "since")
 
     def __init__(self, environ: Mapping[str, Any], seconds: float) -> None:
-        self.client: Client = (
-            _plain(str(environ.get("REMOTE_ADDR", ""))),
-            int(environ["SERVER_PORT"]),
-        )
+        self._environ = environ
         self.seconds = seconds
         self.given_up = False
         self.since = time.monotonic()
@@ -57,6 +58,10 @@ class Wait:
         traceback: TracebackType | None,
     ) -> None:
         _waits.discard(self)
+
+    @property
+    def client(self) -> Client:
+        return _plain(str(self._environ["REMOTE_ADDR"])), int(self._environ["SERVER_PORT"])
 
     def late(self, now: float, waiting: int) -> bool:
         """Whether to give up, `waiting` threads in all being kept waiting."""
@@ -82,8 +87,11 @@ def _watch() -> None:
     while True:
         time.sleep(_LOOK_EVERY)
         if _waits:
-            with suppress(OSError):
+            # The watch goes on, whatever happens: without it, threads are lost one by one.
+            try:
                 _give_up_on_the_late()
+            except Exception:
+                log.exception("watch_failed")
 
 
 def _give_up_on_the_late() -> None:
