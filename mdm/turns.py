@@ -6,7 +6,9 @@ few connections. Whoever holds a turn never waits for a client.
 
 from __future__ import annotations
 
+from collections import deque
 from queue import SimpleQueue
+from threading import Lock
 from types import TracebackType
 
 from django.db import DEFAULT_DB_ALIAS, connections
@@ -15,7 +17,11 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 # More did not serve more requests per second (docs/performance.md).
 TURNS = 4
 
-_free: SimpleQueue[BaseDatabaseWrapper] = SimpleQueue()
+# Whoever has waited longest comes next. A queue shared by all who wait would not do: a thread that
+# is running takes from it what was meant for one that has yet to wake up.
+_door = Lock()
+_free: list[BaseDatabaseWrapper] = []
+_waiting: deque[SimpleQueue[BaseDatabaseWrapper]] = deque()
 
 
 class Turn:
@@ -30,7 +36,7 @@ class Turn:
     def __enter__(self) -> None:
         self._connection: BaseDatabaseWrapper | None = None
         if not connections.all(initialized_only=True):
-            self._connection = _free.get()
+            self._connection = _take()
             connections[DEFAULT_DB_ALIAS] = self._connection
 
     def __exit__(
@@ -43,7 +49,24 @@ class Turn:
             try:
                 del connections[DEFAULT_DB_ALIAS]
             finally:
-                _free.put(self._connection)
+                _give(self._connection)
+
+
+def _take() -> BaseDatabaseWrapper:
+    with _door:
+        if _free:
+            return _free.pop()
+        mine: SimpleQueue[BaseDatabaseWrapper] = SimpleQueue()
+        _waiting.append(mine)
+    return mine.get()
+
+
+def _give(connection: BaseDatabaseWrapper) -> None:
+    with _door:
+        if _waiting:
+            _waiting.popleft().put(connection)
+        else:
+            _free.append(connection)
 
 
 def _new() -> BaseDatabaseWrapper:
@@ -53,4 +76,4 @@ def _new() -> BaseDatabaseWrapper:
 
 
 for _ in range(TURNS):
-    _free.put(_new())
+    _free.append(_new())

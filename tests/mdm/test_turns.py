@@ -27,10 +27,9 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def own_turns() -> Iterator[None]:
     yield
     # The database goes with the run, and nobody may be connected to it then.
-    taken = [turns._free.get(timeout=60) for _ in range(TURNS)]
-    for one in taken:
+    for one in [turns._take() for _ in range(TURNS)]:
         one.close()
-        turns._free.put(one)
+        turns._give(one)
 
 
 def in_a_thread(act: Callable[[], T]) -> T:
@@ -77,6 +76,25 @@ def test_more_threads_than_turns_have_no_more_connections():
     assert len(used) == count(OTHERS) == TURNS
 
 
+def test_whoever_has_waited_longest_is_next():
+    taken = [turns._take() for _ in range(TURNS)]
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(turns._take)
+        until(lambda: len(turns._waiting) == 1)
+        second = pool.submit(turns._take)
+        until(lambda: len(turns._waiting) == 2)
+
+        turns._give(taken[0])
+        # Nobody who comes now gets it, however fast.
+        assert not turns._free
+        assert first.result() is taken[0]
+        assert len(turns._waiting) == 1
+        turns._give(taken[1])
+        assert second.result() is taken[1]
+    for one in taken:
+        turns._give(one)
+
+
 def test_a_turn_is_given_back_after_an_exception():
     def fail() -> None:
         with Turn():
@@ -87,7 +105,7 @@ def test_a_turn_is_given_back_after_an_exception():
         with pytest.raises(LookupError):
             in_a_thread(fail)
 
-    assert turns._free.qsize() == TURNS
+    assert len(turns._free) == TURNS
 
 
 def test_a_thread_is_left_without_a_connection():
@@ -104,7 +122,7 @@ def test_a_thread_keeps_the_connection_that_is_its_own():
 
     with Turn():
         assert backend() == own
-        assert turns._free.qsize() == TURNS
+        assert len(turns._free) == TURNS
 
 
 # --- Through the application
@@ -165,7 +183,7 @@ def test_an_answer_that_nobody_takes_holds_no_turn(pages, page):
     finally:
         request_finished.disconnect(dispatch_uid=page)
 
-    assert turns._free.qsize() == TURNS
+    assert len(turns._free) == TURNS
     # The request ended while its turn was held.
     whole = b"".join(answer)
     assert finished == [int(whole.partition(b",")[0])]
@@ -176,4 +194,4 @@ def test_an_answer_that_breaks_off_is_none_and_holds_no_turn(pages):
     with pytest.raises(LookupError):
         in_a_thread(lambda: get("/broken/"))
 
-    assert turns._free.qsize() == TURNS
+    assert len(turns._free) == TURNS
