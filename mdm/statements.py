@@ -33,11 +33,18 @@ def every(statement: str, parameters: Mapping[str, Any]) -> list[Row]:
 
 
 # The enrollments that an Authenticate concerns, locked: the one of this key, and any device
-# channel of the same serial number; with what an admin decided about this identity.
+# channel of the same serial number, which is that of the known device where the message has none;
+# with which of them speaks for the device, and what an admin decided about this identity.
 AUTHENTICATE_READ = """
-SELECT e.*, r.bound_to, r.revoked, q.accepted,
+SELECT e.*, r.bound_to, r.revoked, q.accepted, s.speaks,
        EXISTS (SELECT FROM mdm_pushcertificate WHERE topic = %(topic)s) AS topic_is_ours
-FROM (SELECT 1 AS one) always
+FROM (SELECT COALESCE(%(serial_number)s::text, (
+    SELECT d.serial_number FROM mdm_enrollment e JOIN mdm_device d ON d.id = e.device_id
+    WHERE e.key = %(key)s
+)) AS serial_number) machine
+LEFT JOIN LATERAL (
+    SELECT enrollment_id AS speaks FROM mdm_device WHERE serial_number = machine.serial_number
+) s ON true
 LEFT JOIN LATERAL (
     SELECT e.id, e.key, e.kind, e.device_id, e.state, e.identity_sha256, d.serial_number
     FROM mdm_enrollment e JOIN mdm_device d ON d.id = e.device_id
@@ -45,7 +52,7 @@ LEFT JOIN LATERAL (
         SELECT id FROM mdm_enrollment WHERE key = %(key)s
         UNION ALL
         SELECT e2.id FROM mdm_device d2 JOIN mdm_enrollment e2 ON e2.device_id = d2.id
-        WHERE d2.serial_number = %(serial_number)s::text AND e2.channel = 'device'
+        WHERE d2.serial_number = machine.serial_number AND e2.channel = 'device'
     )
     ORDER BY e.id
     FOR UPDATE OF e
@@ -201,8 +208,15 @@ BEGIN_UNKNOWN = _begin(
     only="WHERE d.enrollment_id IS NULL",
     bound=_BOUND_UNUSED,
 )
+# Nobody else has come to speak for the device since it was read. Rows that did not exist then are
+# not locked.
+_AS_READ = """
+    WHERE d.serial_number IS NULL OR d.enrollment_id IS NULL
+          OR d.enrollment_id = %(speaks)s::bigint
+"""
+
 # A device not enrolled before, of which something is known all the same.
-BEGIN_NEW = _begin(ids=_IDS, arbiter="serial_number", again=_AGAIN, bound=_BOUND)
+BEGIN_NEW = _begin(ids=_IDS, arbiter="serial_number", again=_AGAIN, only=_AS_READ, bound=_BOUND)
 
 
 @cache
@@ -211,7 +225,7 @@ def begin_again(arbiter: str) -> str:
     serial number ("serial_number").
     """
     void = _BOUND + _RESET + "".join(_void)
-    return _begin(ids=_IDS, arbiter=arbiter, again=_AGAIN, bound=void)
+    return _begin(ids=_IDS, arbiter=arbiter, again=_AGAIN, only=_AS_READ, bound=void)
 
 
 def void_with(part: str) -> None:

@@ -112,6 +112,7 @@ def _begin(
         "serial_number": message.serial_number
         or (known["serial_number"] if known and keeps_device else None),
         "accepted": rows[0]["accepted"],
+        "speaks": rows[0]["speaks"],
     }
     if known is None:
         write = statements.BEGIN_NEW

@@ -177,6 +177,19 @@ def test_what_an_admin_accepted_is_used_up_though_the_device_is_known_no_more():
     assert Quarantine.objects.get().state == Quarantine.State.USED
 
 
+def test_who_leaves_out_the_serial_number_does_not_take_the_device_of_its_successor():
+    former = Machine.enrolled()
+    former.check_in("CheckOut", Topic=former.topic)
+    present = Machine.enrolled(serial_number=former.serial_number)
+    former.serial_number = None
+    former.certificate = machines.issue()
+
+    assert former.authenticate().status == 403
+
+    assert Device.objects.get().enrollment == present.enrollment
+    assert present.token_update().status == 200
+
+
 def test_an_enrollment_under_another_udid_ends_when_the_machine_enrolls_again():
     old = Machine.enrolled()
     waiting = ask(old.enrollment, "ProfileList")

@@ -134,6 +134,20 @@ def test_a_machine_that_begins_under_two_udids_at_once_ends_under_one():
     assert Device.objects.get().enrollment == second.enrollment
 
 
+def test_an_identity_not_on_record_that_waits_for_the_honest_device_finds_it_enrolled():
+    honest = Machine.new()
+    thief = Machine.new(certificate=machines.issue(known=False), serial_number=honest.serial_number)
+
+    with transaction.atomic():
+        assert honest.authenticate().status == 200
+        assert honest.token_update().status == 200
+        attempt = Meanwhile(thief.authenticate)
+
+    assert attempt.answered().status == 403
+    assert Device.objects.get().enrollment == honest.enrollment
+    assert honest.token_update().status == 200
+
+
 def test_a_token_update_that_waits_while_its_enrollment_ends_comes_too_late():
     machine = Machine.enrolled()
 
