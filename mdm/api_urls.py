@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.urls import URLPattern, URLResolver, path, re_path
 from rest_framework.routers import SimpleRouter
 
+from abm.api import AbmDeviceViewSet, LedgerViewSet, RunViewSet, ServerViewSet
 from commands.api import CommandTypeViewSet, CommandViewSet, EntryViewSet
 from enrollment.api import LinkViewSet
 from mdm.api.answers import NothingHere
@@ -22,6 +23,10 @@ router.register("enrollments", EnrollmentViewSet)
 router.register("commands", CommandViewSet)
 router.register("entries", EntryViewSet)
 router.register("command-types", CommandTypeViewSet, basename="commandtype")
+router.register("abm-servers", ServerViewSet, basename="abmserver")
+router.register("abm-devices", AbmDeviceViewSet, basename="abmdevice")
+router.register("abm-runs", RunViewSet, basename="abmrun")
+router.register("abm-ledger", LedgerViewSet, basename="abmledger")
 router.register("links", LinkViewSet)
 router.register("quarantine", QuarantineViewSet)
 router.register("tokens", TokenViewSet, basename="token")

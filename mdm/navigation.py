@@ -84,6 +84,17 @@ class Attention:
     tone: Literal["danger", "warning"] = "warning"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expiry:
+    """Something that ends: what it is, when, what stops working then, and where to renew it."""
+
+    what: str
+    at: datetime
+    stops: str
+    button: str
+    url: str
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """A line of the first-run checklist."""
@@ -111,6 +122,7 @@ _panels: list[Panel] = []
 _parts: list[Part] = []
 _events: list[Events] = []
 _attention: list[Callable[[], Iterable[Attention]]] = []
+_expiries: list[Callable[[], Iterable[Expiry]]] = []
 _steps: list[tuple[int, Callable[[], Step]]] = []
 _pulses: list[Callable[[Any], Pulse]] = []
 
@@ -139,6 +151,12 @@ def add_attention(source: Callable[[], Iterable[Attention]]) -> None:
     """`source` is asked on each view of the overview: a query or two, never a call outside."""
     if source not in _attention:
         _attention.append(source)
+
+
+def add_expiries(source: Callable[[], Iterable[Expiry]]) -> None:
+    """`source` is asked on each view of the overview, as with `add_attention`."""
+    if source not in _expiries:
+        _expiries.append(source)
 
 
 def add_step(source: Callable[[], Step], order: int) -> None:
@@ -174,6 +192,11 @@ def attention() -> list[Attention]:
     """Everything that needs an admin now, the gravest first."""
     found = [item for source in _attention for item in source()]
     return sorted(found, key=lambda item: item.tone != "danger")
+
+
+def expiries() -> list[Expiry]:
+    """Everything that ends some day, the nearest first."""
+    return sorted((item for source in _expiries for item in source()), key=lambda item: item.at)
 
 
 def steps() -> list[Step]:

@@ -11,6 +11,8 @@ from array import array
 from collections.abc import Iterable
 
 from django.core.cache import cache
+from django.core.exceptions import BadRequest
+from django.http import QueryDict
 
 _SECONDS = 3600
 
@@ -34,6 +36,14 @@ def thaw(user_id: int, token: str) -> list[int]:
     ids = array("q")
     ids.frombytes(kept)
     return ids.tolist()
+
+
+def ticked(form: QueryDict) -> list[int]:
+    """The ids that the form of a table's bulk bar names. Raises BadRequest."""
+    given = [*form.get("ids", "").split(","), *form.getlist("id")]
+    if any(len(text) > 18 or not (text.isascii() and text.isdigit()) for text in given if text):
+        raise BadRequest("A selection is a list of numbers.")
+    return sorted({int(text) for text in given if text})
 
 
 def _key(user_id: int, token: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import structlog
+from celery.schedules import crontab
 from csp.constants import NONE, SELF
 from psycopg.conninfo import conninfo_to_dict
 
@@ -60,6 +61,7 @@ INSTALLED_APPS = [
     "mdm.audit",
     "mdm.webhooks",
     "commands",
+    "abm",
     "enrollment",
     *ENV.extra_apps,
 ]
@@ -180,7 +182,25 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": timedelta(hours=1),
         "options": {"expires": 600},
     },
+    # Every 5 minutes for every server in ABM: Apple asks for no less, and nobody should wait more.
+    "sync with ABM": {
+        "task": "abm.tasks.sync_due",
+        "schedule": timedelta(minutes=5),
+        "options": {"expires": 240, "queue": "abm"},
+    },
+    "read ABM's whole lists": {
+        "task": "abm.tasks.ask_for_lists",
+        "schedule": crontab(hour="2", minute="17"),
+        "options": {"expires": 3600, "queue": "abm"},
+    },
+    "remind of server tokens": {
+        "task": "abm.tasks.remind",
+        "schedule": timedelta(hours=1),
+        "options": {"expires": 600, "queue": "abm"},
+    },
 }
+# A sync may take long and mostly waits for Apple: it has workers of its own.
+CELERY_TASK_ROUTES = {"abm.tasks.*": {"queue": "abm"}}
 
 # --- People -------------------------------------------------------------------------------------
 

@@ -40,17 +40,22 @@ class Column:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filter:
-    """One chip: `choices()` are offered, `apply` narrows the rows to the one chosen."""
+    """One chip: `choices()` are offered, `apply` narrows the rows to the one chosen; what is shown
+    while none is chosen is called `otherwise`.
+    """
 
     key: str
     label: str
     choices: Callable[[], Choices]
     apply: Callable[[QuerySet[Any], str], QuerySet[Any]]
+    otherwise: str = "any"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """`search(rows, text)` makes the search field appear, `selectable` the check boxes."""
+    """`search(rows, text)` makes the search field appear, `selectable` the check boxes.
+    `more_exports` are labels and addresses beside the CSV's.
+    """
 
     slug: str
     label: str
@@ -64,6 +69,7 @@ class Table:
     selectable: bool = False
     bulk_place: str = ""
     export_url: str = ""
+    more_exports: tuple[tuple[str, str], ...] = ()
     page_size: int = PAGE_SIZE
     empty: str = "mdm/table/empty.html"
 
@@ -136,6 +142,7 @@ class Chip:
     word: str
     choices: Choices
     without: str
+    otherwise: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -235,8 +242,13 @@ class View:
         return self._url(page=str(self.page + 1)) if self.page < self.pages else ""
 
     @property
-    def export_url(self) -> str:
-        return f"{self.table.export_url}?{self.filter_query}" if self.table.export_url else ""
+    def exports(self) -> list[tuple[str, str]]:
+        """Labels and addresses of the files that hold what the filters leave."""
+        first = [("CSV", self.table.export_url)] if self.table.export_url else []
+        return [
+            (label, f"{url}?{self.filter_query}")
+            for label, url in (*first, *self.table.more_exports)
+        ]
 
     @property
     def cleared_url(self) -> str:
@@ -262,6 +274,7 @@ class View:
             value=value,
             word=word,
             choices=choices,
+            otherwise=chip.otherwise,
             without=self._url(**{chip.key: "", "page": ""}),
         )
 

@@ -27,6 +27,7 @@ from mdm.local.valkey import Valkey
 from mdm.patience import THREADS
 
 PEOPLE, DEVICES, WORKER, BEAT = "people", "devices", "worker", "beat"
+ABM_WORKER = "abm-worker"
 
 # Of every web process, in docker-compose.yml too. Not HTTP/2: there, granian waits for ever for the
 # body of a client that has gone.
@@ -36,6 +37,7 @@ WEB_OPTIONS = (
 )
 _DEVICE_WORKERS = 2
 _TASK_WORKERS = 2
+_ABM_WORKERS = 2
 
 
 class LocalServer:
@@ -197,7 +199,8 @@ class LocalServer:
                 ),
                 lambda: answers(self.ports.devices, tls=True),
             ),
-            self._celery(WORKER, "worker", "--concurrency", str(_TASK_WORKERS), "--without-mingle"),
+            self._worker(WORKER, _TASK_WORKERS, "celery"),
+            self._worker(ABM_WORKER, _ABM_WORKERS, "abm"),
             self._celery(
                 BEAT, "beat", "--pidfile", "", "--schedule", str(self.state_dir / "beat-schedule")
             ),
@@ -211,6 +214,12 @@ class LocalServer:
         metrics = {"PROMETHEUS_MULTIPROC_DIR": str(self.state_dir / "run" / "metrics")}
         return Child(
             name, (sys.executable, *command, "mdm.wsgi:application"), env=metrics, ready=ready
+        )
+
+    def _worker(self, name: str, processes: int, queue: str) -> Child:
+        return self._celery(
+            *(name, "worker", "--concurrency", str(processes), "--queues", queue),
+            *("--hostname", f"{name}@%h", "--without-mingle"),
         )
 
     def _celery(self, name: str, *arguments: str) -> Child:

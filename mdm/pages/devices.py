@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
-from django.core.exceptions import BadRequest
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, QueryDict
 from django.utils import timezone
 
-from mdm import csv_export, search, standing
+from mdm import csv_export, search, selection, standing
 from mdm.models import Device
 from mdm.pages.frame import action, back, page, table_page
 from mdm.tables import Choices, Column, Filter, Table
@@ -45,10 +44,7 @@ def selected(request: HttpRequest) -> Rows:
     if everything.startswith("?"):
         query = QueryDict(everything[1:])
         return TABLE.narrow(_kept(query), query)
-    given = [*request.POST.get("ids", "").split(","), *request.POST.getlist("id")]
-    if any(len(text) > 18 or not (text.isascii() and text.isdigit()) for text in given if text):
-        raise BadRequest("A selection is a list of numbers.")
-    ids = sorted({int(text) for text in given if text})
+    ids = selection.ticked(request.POST)
     return Device.objects.extra(where=["mdm_device.id = ANY(%s)"], params=[ids])
 
 

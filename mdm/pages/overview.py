@@ -15,11 +15,12 @@ from django.utils import timezone
 
 from mdm import navigation, standing
 from mdm.models import Device, EnrollmentPeriod, Quarantine
-from mdm.navigation import Attention, Step
+from mdm.navigation import Attention, Expiry, Step
 from mdm.pages.frame import page
 from mdm.push import certificate
 
 _DAYS = 30
+_SOON = timedelta(days=30)
 
 
 @page
@@ -28,6 +29,8 @@ def overview(request: HttpRequest) -> HttpResponse:
     context = {
         "numbers": _numbers(),
         "attention": navigation.attention(),
+        "expiries": navigation.expiries(),
+        "soon": timezone.now() + _SOON,
         "steps": steps,
         "first_run": not all(step.done for step in steps),
         "enrollments": _enrollments_by_day(timezone.now().date()),
@@ -94,6 +97,18 @@ def push_certificate_attention() -> Iterable[Attention]:
             button="Open the push certificate",
             url=reverse("push_certificate"),
             tone="danger" if alarm else "warning",
+        )
+
+
+def push_certificate_expiry() -> Iterable[Expiry]:
+    installed = certificate.active()
+    if installed is not None:
+        yield Expiry(
+            what="Push certificate",
+            at=installed.not_after,
+            stops="No device can be woken: commands wait until devices connect by themselves.",
+            button="Renew",
+            url=reverse("push_certificate"),
         )
 
 

@@ -37,5 +37,6 @@ def register() -> None:
         overview.push_problem_attention,
     ):
         navigation.add_attention(attention)
+    navigation.add_expiries(overview.push_certificate_expiry)
     navigation.add_step(overview.push_certificate_step, 10)
     navigation.add_step(overview.first_device_step, 30)

@@ -136,10 +136,10 @@
     if (event.target.matches("[data-submit-on-change]")) event.target.form.requestSubmit();
   });
 
-  // --- A button that was pressed once does not send twice
+  // --- A button that was pressed once does not send twice; a download leaves its page as it is.
   document.addEventListener("submit", (event) => {
     const form = event.target;
-    if (form.method !== "post" || event.defaultPrevented) return;
+    if (form.method !== "post" || event.defaultPrevented || event.submitter?.hasAttribute("data-download")) return;
     setTimeout(() => all("button:not([type=button])", form).forEach((button) => { button.disabled = true; }));
     window.addEventListener("pageshow", (shown) => { if (shown.persisted) window.location.reload(); }, { once: true });
   });
@@ -198,6 +198,12 @@
     if (!event.target.matches(".table-bar")) return;
     const given = event.detail.formData;
     [...given.keys()].filter((key) => given.getAll(key).every((value) => value === "")).forEach((key) => given.delete(key));
+  });
+  // The server says which tables show less than there is now: they are fetched again as they are.
+  document.addEventListener("table-outdated", (event) => {
+    event.detail.value.split(" ").filter((slug) => document.getElementById(`region-${slug}`)).forEach((slug) => {
+      window.htmx.ajax("GET", window.location.pathname + window.location.search, { target: `#region-${slug}`, swap: "outerHTML" });
+    });
   });
   document.addEventListener("htmx:sendError", () => trouble("The server cannot be reached. This page shows what was known last."));
   document.addEventListener("htmx:responseError", (event) => {

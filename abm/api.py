@@ -1,0 +1,210 @@
+"""Apple Business Manager in the REST API: servers, their devices, runs of the sync, the ledger."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import Any
+
+import django_filters
+from django.db.models import QuerySet
+from drf_spectacular.utils import extend_schema
+from rest_framework import mixins, status, viewsets
+from rest_framework.decorators import action
+from rest_framework.exceptions import NotFound, ValidationError
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from abm import runs, servers, tokens
+from abm.models import AbmDevice, LedgerEntry, Server, SyncRun
+from abm.serializers import (
+    AbmDeviceSerializer,
+    CertificateSerializer,
+    LedgerSerializer,
+    NewServerSerializer,
+    NewTokenSerializer,
+    RunSerializer,
+    RunWithLogSerializer,
+    ServerChangesSerializer,
+    ServerSerializer,
+    SyncSerializer,
+    UploadSerializer,
+)
+from abm.tokens import ServerTokenError, TokenRefused
+from mdm.api.answers import answer_with
+from mdm.api.errors import Conflict
+from mdm.audit.actor import Actor
+
+answer_with(TokenRefused, Conflict)
+answer_with(ServerTokenError, Conflict)
+answer_with(runs.CannotSync, Conflict)
+
+
+class ServerViewSet(
+    mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[Server]
+):
+    """Our MDM servers in Apple Business Manager."""
+
+    queryset = Server.objects.filter(disconnected_at=None)
+    serializer_class = ServerSerializer
+    filter_backends = ()
+    lookup_value_converter = "int"
+
+    def get_queryset(self) -> QuerySet[Server]:
+        return servers.with_counts()
+
+    @extend_schema(request=NewServerSerializer, responses={201: ServerSerializer})
+    def create(self, request: Request, **kwargs: Any) -> Response:
+        """Generate a token: make a key pair whose certificate is then uploaded in ABM."""
+        wanted = NewServerSerializer(data=request.data)
+        wanted.is_valid(raise_exception=True)
+        try:
+            made = servers.create(Actor.of(request), wanted.validated_data["name"])
+        except servers.BadServer as error:
+            raise ValidationError({"name": [str(error)]}) from None
+        return self._now(made, status.HTTP_201_CREATED)
+
+    @extend_schema(request=ServerChangesSerializer, responses=ServerSerializer)
+    def partial_update(self, request: Request, **kwargs: Any) -> Response:
+        """Rename it, or set how many devices a page of the sync has."""
+        wanted = ServerChangesSerializer(data=request.data)
+        wanted.is_valid(raise_exception=True)
+        found = self.get_object()
+        try:
+            servers.change(Actor.of(request), found, **wanted.validated_data)
+        except servers.BadServer as error:
+            raise ValidationError({"non_field_errors": [str(error)]}) from None
+        return self._now(found)
+
+    @extend_schema(request=None, responses={status.HTTP_204_NO_CONTENT: None})
+    def destroy(self, request: Request, **kwargs: Any) -> Response:
+        """Disconnect it: its token is forgotten, its devices leave the list of ABM devices."""
+        servers.disconnect(Actor.of(request), self.get_object())
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+    @extend_schema(responses=CertificateSerializer)
+    @action(detail=True)
+    def certificate(self, request: Request, **kwargs: Any) -> Response:
+        """The certificate to upload in ABM."""
+        pair = servers.current_key_pair(self.get_object())
+        return Response({"certificate": pair.certificate})
+
+    @extend_schema(request=None, responses={201: CertificateSerializer})
+    @action(detail=True, methods=["post"], url_path="new-key")
+    def new_key(self, request: Request, **kwargs: Any) -> Response:
+        """Make another key pair; tokens for the earlier ones are still read."""
+        pair = servers.new_key_pair(Actor.of(request), self.get_object())
+        return Response({"certificate": pair.certificate}, status=status.HTTP_201_CREATED)
+
+    @extend_schema(methods=["post"], request=NewTokenSerializer, responses={202: UploadSerializer})
+    @extend_schema(methods=["get"], responses=UploadSerializer)
+    @action(detail=True, methods=["get", "post"])
+    def token(self, request: Request, **kwargs: Any) -> Response:
+        """Upload a server token, and see what became of the last one that was uploaded. It is put
+        to use once Apple has accepted it; until then the one before it stays in use.
+        """
+        found = self.get_object()
+        if request.method == "POST":
+            wanted = NewTokenSerializer(data=request.data)
+            wanted.is_valid(raise_exception=True)
+            kept = tokens.upload(Actor.of(request), found, _decoded(wanted.validated_data["token"]))
+            return Response(UploadSerializer(kept).data, status=status.HTTP_202_ACCEPTED)
+        latest = found.uploads.order_by("-pk").first()
+        if latest is None:
+            raise NotFound("No token was uploaded for this server.")
+        return Response(UploadSerializer(latest).data)
+
+    @extend_schema(request=SyncSerializer, responses={202: RunSerializer})
+    @action(detail=True, methods=["post"])
+    def sync(self, request: Request, **kwargs: Any) -> Response:
+        """Sync now: start a run, or join the one that is under way."""
+        wanted = SyncSerializer(data=request.data)
+        wanted.is_valid(raise_exception=True)
+        run, _ = runs.ask(Actor.of(request), self.get_object(), **wanted.validated_data)
+        return Response(RunSerializer(run).data, status=status.HTTP_202_ACCEPTED)
+
+    def _now(self, found: Server, code: int = status.HTTP_200_OK) -> Response:
+        return Response(ServerSerializer(self.get_queryset().get(pk=found.pk)).data, status=code)
+
+
+class RunFilter(django_filters.FilterSet):  # type: ignore[misc]
+    """Which runs a list holds."""
+
+    server = django_filters.NumberFilter(field_name="server_id")
+    state = django_filters.MultipleChoiceFilter(choices=SyncRun.State.choices)
+    full = django_filters.BooleanFilter()
+
+    class Meta:
+        model = SyncRun
+        fields: list[str] = []
+
+
+class RunViewSet(
+    mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[SyncRun]
+):
+    """Runs of the sync, newest first."""
+
+    queryset = SyncRun.objects.all()
+    filterset_class = RunFilter
+    lookup_value_converter = "int"
+
+    def get_serializer_class(self) -> type[RunSerializer]:
+        return RunSerializer if self.action == "list" else RunWithLogSerializer
+
+
+class AbmDeviceFilter(django_filters.FilterSet):  # type: ignore[misc]
+    """Which devices a list holds."""
+
+    server = django_filters.NumberFilter(field_name="server_id")
+    serial_number = django_filters.CharFilter(max_length=64)
+    device_family = django_filters.CharFilter(max_length=64)
+    os = django_filters.CharFilter(max_length=64)
+    profile_status = django_filters.CharFilter(max_length=64)
+    removed = django_filters.BooleanFilter(
+        field_name="removed_at",
+        lookup_expr="isnull",
+        exclude=True,
+        label="Devices that left the list alone, or none of them.",
+    )
+    changed_after = django_filters.IsoDateTimeFilter(field_name="changed_at", lookup_expr="gte")
+
+    class Meta:
+        model = AbmDevice
+        fields: list[str] = []
+
+
+class AbmDeviceViewSet(
+    mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[AbmDevice]
+):
+    """Serial numbers that ABM lists for our servers, or once did."""
+
+    queryset = AbmDevice.objects.all()
+    serializer_class = AbmDeviceSerializer
+    filterset_class = AbmDeviceFilter
+    lookup_value_converter = "int"
+
+
+class LedgerFilter(django_filters.FilterSet):  # type: ignore[misc]
+    """Whose ledger to read."""
+
+    serial_number = django_filters.CharFilter(max_length=64)
+    run = django_filters.NumberFilter(field_name="run_id")
+
+    class Meta:
+        model = LedgerEntry
+        fields: list[str] = []
+
+
+class LedgerViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[LedgerEntry]):
+    """Every operation that Apple sent and every decision that was taken, newest first."""
+
+    queryset = LedgerEntry.objects.all()
+    serializer_class = LedgerSerializer
+    filterset_class = LedgerFilter
+
+
+def _decoded(text: str) -> bytes:
+    try:
+        return base64.b64decode("".join(text.split()), validate=True)
+    except (binascii.Error, ValueError):
+        raise ValidationError({"token": ["Give the file's bytes in base64."]}) from None

@@ -1,0 +1,22 @@
+"""What the ABM app adds to the dashboard's frame; called once, when the app loads."""
+
+from __future__ import annotations
+
+from abm.pages import device, overview
+from mdm import navigation
+from mdm.navigation import Entry, Panel, Part
+
+_SECTION = "Apple Business Manager"
+
+
+def register() -> None:
+    navigation.add_entry(Entry("ABM Devices", "abm:devices", "building", _SECTION, 40))
+    navigation.add_entry(Entry("Sync runs", "abm:runs", "refresh", _SECTION, 42))
+    navigation.add_entry(Entry("ABM Integration", "abm:servers", "building", "Settings", 81))
+    navigation.add_panel(Panel("abm", "ABM", "abm/device_panel.html", device.panel, 40))
+    navigation.add_part(Part("abm.devices.bulk", "abm/devices_bulk.html"))
+    navigation.add_part(Part("bar", "abm/running_bar.html", order=110))
+    navigation.add_events(device.events)
+    navigation.add_attention(overview.attention)
+    navigation.add_expiries(overview.expiries)
+    navigation.add_step(overview.connect_step, 20)

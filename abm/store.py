@@ -1,0 +1,361 @@
+"""Writing what was decided about a page: devices, ledger, run and cursor in one transaction.
+
+All of it is set-based: a page costs the same few statements however many devices are on it. The
+server's row is moved first, and only from where the run believes it to be: a run that has been
+overtaken by another one writes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db import connection, transaction
+from django.utils import timezone
+
+from abm.decisions import Decision, Held, Outcome
+from abm.models import Server, SyncRun
+from abm.wire.records import FACTS, TEXTS, TIMES
+from mdm.models import Device
+from mdm.webhooks.models import Event
+
+# Whether a device is on one or two of our servers is decided by one page at a time.
+_LOCK = 0x41424D50
+_EVENT_SERIALS = 1_000
+
+
+class Overtaken(Exception):
+    """Another run writes for this server now."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a server's sync stands."""
+
+    phase: str
+    cursor: str
+
+    @classmethod
+    def of(cls, server: Server) -> Place:
+        return cls(phase=server.phase, cursor=server.cursor)
+
+
+def held(server: Server, serials: Iterable[str]) -> dict[str, Held]:
+    """What we hold of these serial numbers on this server."""
+    wanted = list(dict.fromkeys(serials))
+    with connection.cursor() as cursor:
+        cursor.execute(_HELD, [server.pk, wanted])
+        return {row[0]: _held(row) for row in cursor.fetchall()}
+
+
+def write(
+    run: SyncRun,
+    server: Server,
+    outcome: Outcome,
+    *,
+    before: Mapping[str, Held],
+    to: Place,
+    page: int | None = None,
+    records: int = 0,
+    listed: Sequence[str] = (),
+) -> None:
+    """Write one page. `before` is what `held` gave, `records` how many devices Apple sent,
+    `listed` the serial numbers that the full list contained. Raises Overtaken; then nothing was
+    written.
+    """
+    now = timezone.now()
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(_MOVE, [to.phase, to.cursor, server.pk, run.pk, server.phase, server.cursor])
+        if cursor.rowcount != 1:
+            raise Overtaken
+        changed = [each for each in outcome.held.values() if _news(before, each)]
+        if changed:
+            _write_devices(cursor, server, changed, now)
+        _mark_listed(cursor, server, listed)
+        _write_ledger(cursor, run, server, outcome, page)
+        _tell(server, run, outcome, now)
+        _count(run, outcome, page, records, now)
+    server.phase, server.cursor = to.phase, to.cursor
+
+
+def begin_list(run: SyncRun, server: Server, began_at: datetime | None) -> None:
+    """Read the whole list from its beginning. Raises Overtaken."""
+    moved = Server.objects.filter(pk=server.pk, run_id=run.pk).update(
+        phase=Server.Phase.LIST,
+        cursor="",
+        list_number=server.list_number + 1,
+        list_began_at=began_at,
+        list_asked_at=None,
+    )
+    if not moved:
+        raise Overtaken
+    SyncRun.objects.filter(pk=run.pk).update(full=True)
+    server.refresh_from_db()
+
+
+def missing(server: Server, limit: int) -> list[str]:
+    """Serial numbers that we hold and the last list did not contain."""
+    with connection.cursor() as cursor:
+        cursor.execute(_MISSING, [server.pk, server.list_number, limit])
+        return [serial for (serial,) in cursor.fetchall()]
+
+
+def doubtful(server: Server, limit: int) -> list[str]:
+    """Serial numbers about which Apple is to be asked."""
+    rows = server.devices.filter(doubtful=True).order_by("pk")
+    return list(rows.values_list("serial_number", flat=True)[:limit])
+
+
+def settle_current(serials: Sequence[str]) -> None:
+    """Say anew to which of our servers these belong. Call it in a transaction."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
+        _settle_current(cursor, serials)
+
+
+def relink(server: Server) -> int:
+    """Give listed devices that have none a Device again: one that an admin deleted while ABM lists
+    it comes back. Returns how many.
+    """
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(_RELINK_NEW, [server.pk])
+        cursor.execute(_RELINK, [server.pk])
+        return int(cursor.rowcount)
+
+
+# --- Devices -------------------------------------------------------------------------------------
+
+_NAMES = ", ".join(FACTS)
+_HELD = f"""
+SELECT serial_number, removed_at IS NULL, added_at IS NOT NULL, op_date, as_of, doubtful,
+       {_NAMES}
+FROM abm_abmdevice WHERE server_id = %s AND serial_number = ANY(%s)"""
+
+_MOVE = """
+UPDATE abm_server SET phase = %s, cursor = %s
+WHERE id = %s AND run_id = %s AND phase = %s AND cursor = %s"""
+
+_FACTS_AS = ", ".join(
+    [*(f"{name} text" for name in TEXTS), *(f"{name} timestamptz" for name in TIMES), "more jsonb"]
+)
+_ROWS = f"""
+WITH r AS MATERIALIZED (
+    SELECT * FROM jsonb_to_recordset(%s) AS r(
+        serial_number text, listed boolean, changed boolean, doubtful boolean,
+        op_date timestamptz, as_of timestamptz, platform text, {_FACTS_AS})
+)"""
+
+# A Device that is there already is the enrollment's and the admin's; ABM fills what nobody said.
+_NEW_DEVICES = f"""{_ROWS}
+INSERT INTO mdm_device (serial_number, platform, model_name, udid, device_name, product_name, model,
+                        os_version, build_version, imei, meid)
+SELECT serial_number, platform, left(model, 255), '', '', '', '', '', '', '', ''
+FROM r WHERE listed ORDER BY serial_number
+ON CONFLICT (serial_number) DO NOTHING"""
+
+_UPSERT = f"""{_ROWS}
+INSERT INTO abm_abmdevice AS a (server_id, device_id, serial_number, {_NAMES}, op_date, as_of,
+                                list_number, doubtful, current, added_at, changed_at, removed_at)
+SELECT %s, d.id, r.serial_number, {", ".join(f"r.{name}" for name in FACTS)}, r.op_date, r.as_of,
+       0, r.doubtful, r.listed, CASE WHEN r.listed THEN %s::timestamptz END, NULL,
+       CASE WHEN NOT r.listed THEN %s::timestamptz END
+FROM r LEFT JOIN mdm_device d ON d.serial_number = r.serial_number
+ON CONFLICT (serial_number, server_id) DO UPDATE SET
+    device_id = excluded.device_id,
+    {", ".join(f"{name} = excluded.{name}" for name in FACTS)},
+    op_date = excluded.op_date, as_of = excluded.as_of, doubtful = excluded.doubtful,
+    current = excluded.current,
+    added_at = CASE WHEN a.added_at IS NULL
+                         OR (a.removed_at IS NOT NULL AND excluded.removed_at IS NULL)
+                    THEN excluded.added_at ELSE a.added_at END,
+    changed_at = %s,
+    removed_at = CASE WHEN excluded.removed_at IS NULL THEN NULL
+                      ELSE coalesce(a.removed_at, excluded.removed_at) END"""
+
+# A device belongs to the server that it was assigned last, of those that list it.
+_ASSIGNED = """coalesce({0}.device_assigned_date, '-infinity'),
+               coalesce({0}.op_date, '-infinity'), {0}.id"""
+_BETTER = f"""EXISTS (
+    SELECT FROM abm_abmdevice o
+    WHERE o.serial_number = a.serial_number AND o.id <> a.id AND o.removed_at IS NULL
+          AND ({_ASSIGNED.format("o")}) > ({_ASSIGNED.format("a")}))"""
+_NOT_CURRENT = f"""
+UPDATE abm_abmdevice a SET current = false
+WHERE a.serial_number = ANY(%s) AND a.current AND (a.removed_at IS NOT NULL OR {_BETTER})"""
+_CURRENT = f"""
+UPDATE abm_abmdevice a SET current = true
+WHERE a.serial_number = ANY(%s) AND NOT a.current AND a.removed_at IS NULL AND NOT {_BETTER}"""
+
+_LISTED = """
+UPDATE abm_abmdevice SET list_number = %s, as_of = greatest(as_of, %s)
+WHERE server_id = %s AND serial_number = ANY(%s)"""
+
+_MISSING = """
+SELECT serial_number FROM abm_abmdevice
+WHERE server_id = %s AND removed_at IS NULL AND list_number < %s ORDER BY id LIMIT %s"""
+
+_RELINK_NEW = """
+INSERT INTO mdm_device (serial_number, platform, model_name, udid, device_name, product_name, model,
+                        os_version, build_version, imei, meid)
+SELECT serial_number, '', left(model, 255), '', '', '', '', '', '', '', '' FROM abm_abmdevice
+WHERE server_id = %s AND device_id IS NULL AND removed_at IS NULL ORDER BY serial_number
+ON CONFLICT (serial_number) DO NOTHING"""
+_RELINK = """
+UPDATE abm_abmdevice a SET device_id = d.id FROM mdm_device d
+WHERE a.server_id = %s AND a.device_id IS NULL AND a.removed_at IS NULL
+      AND d.serial_number = a.serial_number"""
+
+
+def _held(row: tuple[Any, ...]) -> Held:
+    serial, listed, ever, op_date, as_of, doubtful, *facts = row
+    known = dict(zip(FACTS, facts, strict=True))
+    if isinstance(known["more"], str):
+        known["more"] = json.loads(known["more"])
+    return Held(
+        serial_number=serial,
+        listed=listed,
+        facts=known if ever else {},
+        op_date=op_date,
+        as_of=as_of,
+        doubtful=doubtful,
+    )
+
+
+def _news(held: Mapping[str, Held], after: Held) -> bool:
+    """Whether the row has to be written: `as_of` alone is noted with the list as a whole."""
+    before = held.get(after.serial_number)
+    return (
+        before is None
+        or before.listed != after.listed
+        or before.op_date != after.op_date
+        or before.doubtful != after.doubtful
+        or before.facts != after.facts
+    )
+
+
+def _write_devices(cursor: Any, server: Server, rows: Sequence[Held], now: datetime) -> None:
+    serials = [row.serial_number for row in rows]
+    data = json.dumps([_row(row) for row in rows], default=datetime.isoformat)
+    cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
+    cursor.execute(_NEW_DEVICES, [data])
+    cursor.execute(_UPSERT, [data, server.pk, now, now, now])
+    _settle_current(cursor, serials)
+
+
+def _settle_current(cursor: Any, serials: Sequence[str]) -> None:
+    cursor.execute(_NOT_CURRENT, [list(serials)])
+    cursor.execute(_CURRENT, [list(serials)])
+
+
+def _row(held: Held) -> dict[str, Any]:
+    facts = held.facts or _NOTHING
+    return {
+        **facts,
+        "serial_number": held.serial_number,
+        "listed": held.listed,
+        "doubtful": held.doubtful,
+        "op_date": held.op_date,
+        "as_of": held.as_of,
+        "platform": platform(facts["os"], facts["device_family"]),
+    }
+
+
+_NOTHING: dict[str, Any] = {**dict.fromkeys(TEXTS, ""), **dict.fromkeys(TIMES), "more": {}}
+
+
+def platform(os: str, family: str) -> str:
+    """Ours for Apple's `os` and `device_family`; older answers call iPadOS iOS."""
+    if family == "iPad":
+        return Device.Platform.IPADOS
+    return _BY_OS.get(os) or _BY_FAMILY.get(family, "")
+
+
+_BY_OS: dict[str, str] = {
+    "iOS": Device.Platform.IOS,
+    "iPadOS": Device.Platform.IPADOS,
+    "OSX": Device.Platform.MACOS,
+    "macOS": Device.Platform.MACOS,
+    "tvOS": Device.Platform.TVOS,
+    "visionOS": Device.Platform.VISIONOS,
+    "watchOS": Device.Platform.WATCHOS,
+}
+_BY_FAMILY: dict[str, str] = {
+    "iPhone": Device.Platform.IOS,
+    "iPod": Device.Platform.IOS,
+    "Mac": Device.Platform.MACOS,
+    "AppleTV": Device.Platform.TVOS,
+    "Vision": Device.Platform.VISIONOS,
+    "Watch": Device.Platform.WATCHOS,
+}
+
+
+def _mark_listed(cursor: Any, server: Server, listed: Sequence[str]) -> None:
+    if listed:
+        cursor.execute(_LISTED, [server.list_number, server.list_began_at, server.pk, list(listed)])
+
+
+# --- What is told of it --------------------------------------------------------------------------
+
+_LEDGER = """
+INSERT INTO abm_ledgerentry (server_id, run_id, page, at, serial_number, source, op_type, op_date,
+                             decision, changes)
+SELECT %s, %s, %s, now(), r.*
+FROM jsonb_to_recordset(%s) AS r(serial_number text, source text, op_type text, op_date timestamptz,
+                                 decision text, changes jsonb)"""
+
+
+def _write_ledger(
+    cursor: Any, run: SyncRun, server: Server, outcome: Outcome, page: int | None
+) -> None:
+    if not outcome.entries:
+        return
+    rows = [
+        {
+            "serial_number": entry.serial_number,
+            "source": entry.source,
+            "op_type": entry.op_type,
+            "op_date": entry.op_date,
+            "decision": entry.decision,
+            "changes": entry.changes,
+        }
+        for entry in outcome.entries
+    ]
+    data = json.dumps(rows, default=datetime.isoformat)
+    cursor.execute(_LEDGER, [server.pk, run.pk, page, data])
+
+
+def _tell(server: Server, run: SyncRun, outcome: Outcome, now: datetime) -> None:
+    """Devices that came and went, for webhooks and mail: one event for up to 1,000 of them."""
+    came = outcome.of(Decision.ADDED, Decision.RETURNED)
+    gone = outcome.of(Decision.REMOVED)
+    events = [
+        Event(
+            at=now,
+            kind=kind,
+            subject=str(server.pk),
+            data={"name": str(server), "run": run.pk, "serial_numbers": some},
+        )
+        for kind, serials in (("abm.devices.added", came), ("abm.devices.removed", gone))
+        for some in _parts(serials)
+    ]
+    if events:
+        Event.objects.bulk_create(events)
+
+
+def _parts(serials: Sequence[str]) -> Iterable[Sequence[str]]:
+    return (serials[at : at + _EVENT_SERIALS] for at in range(0, len(serials), _EVENT_SERIALS))
+
+
+def _count(run: SyncRun, outcome: Outcome, page: int | None, records: int, now: datetime) -> None:
+    """The run's own counts, which whoever watches it reads."""
+    for column, more in outcome.counts().items():
+        setattr(run, column, getattr(run, column) + more)
+    run.pages += page is not None
+    run.devices += records
+    run.moved_at = now
+    run.save(
+        update_fields=["pages", "devices", "added", "changed", "removed", "ignored", "moved_at"]
+    )

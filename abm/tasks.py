@@ -1,0 +1,39 @@
+"""Celery's part of the ABM app: fetch and call, nothing else. When they run stands in settings."""
+
+from __future__ import annotations
+
+from celery import shared_task
+
+from abm import servers, state, tokens
+from abm import sync as syncing
+
+
+@shared_task(name="abm.tasks.sync_due")
+def sync_due() -> None:
+    """Call workers to every server whose five minutes are over, and to undecided uploads."""
+    servers.sync_due()
+    tokens.publish_waiting()
+
+
+@shared_task(name="abm.tasks.sync")
+def sync(server_id: int) -> None:
+    """Run one server's sync (abm/sync.py)."""
+    syncing.sync(server_id)
+
+
+@shared_task(name="abm.tasks.check_token")
+def check_token(upload_id: int) -> None:
+    """Try an uploaded token with Apple (abm/tokens.py)."""
+    tokens.check(upload_id)
+
+
+@shared_task(name="abm.tasks.ask_for_lists")
+def ask_for_lists() -> None:
+    """Have every server's whole list read by its next run."""
+    servers.ask_for_lists()
+
+
+@shared_task(name="abm.tasks.remind")
+def remind() -> None:
+    """Tell of tokens that are about to expire (abm/state.py)."""
+    state.remind()

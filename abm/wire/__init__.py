@@ -1,0 +1,1 @@
+"""Formats of Apple's device enrollment service; no Django."""
