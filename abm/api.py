@@ -22,11 +22,11 @@ from abm.serializers import (
     CertificateSerializer,
     LedgerSerializer,
     NewServerSerializer,
-    NewTokenSerializer,
     RunSerializer,
     RunWithLogSerializer,
     ServerChangesSerializer,
     ServerSerializer,
+    ServerTokenSerializer,
     SyncSerializer,
     UploadSerializer,
 )
@@ -96,7 +96,9 @@ class ServerViewSet(
         pair = servers.new_key_pair(Actor.of(request), self.get_object())
         return Response({"certificate": pair.certificate}, status=status.HTTP_201_CREATED)
 
-    @extend_schema(methods=["post"], request=NewTokenSerializer, responses={202: UploadSerializer})
+    @extend_schema(
+        methods=["post"], request=ServerTokenSerializer, responses={202: UploadSerializer}
+    )
     @extend_schema(methods=["get"], responses=UploadSerializer)
     @action(detail=True, methods=["get", "post"])
     def token(self, request: Request, **kwargs: Any) -> Response:
@@ -105,7 +107,7 @@ class ServerViewSet(
         """
         found = self.get_object()
         if request.method == "POST":
-            wanted = NewTokenSerializer(data=request.data)
+            wanted = ServerTokenSerializer(data=request.data)
             wanted.is_valid(raise_exception=True)
             kept = tokens.upload(Actor.of(request), found, _decoded(wanted.validated_data["token"]))
             return Response(UploadSerializer(kept).data, status=status.HTTP_202_ACCEPTED)

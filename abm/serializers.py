@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from abm import servers, state
@@ -36,8 +37,9 @@ class ServerSerializer(serializers.ModelSerializer[Server]):
         ]
         read_only_fields = fields
 
-    def get_state(self, server: Server) -> StateSerializer:
-        return StateSerializer(state.of(server)).data  # type: ignore[return-value]
+    @extend_schema_field(StateSerializer)
+    def get_state(self, server: Server) -> dict[str, Any]:
+        return dict(StateSerializer(state.of(server)).data)
 
 
 class NewServerSerializer(serializers.Serializer[Any]):
@@ -59,7 +61,7 @@ class CertificateSerializer(serializers.Serializer[Any]):
     certificate = serializers.CharField(help_text="PEM.")
 
 
-class NewTokenSerializer(serializers.Serializer[Any]):
+class ServerTokenSerializer(serializers.Serializer[Any]):
     """A server token as ABM offers it for download."""
 
     token = serializers.CharField(
@@ -119,9 +121,10 @@ class RunWithLogSerializer(RunSerializer):
         fields = [*RunSerializer.Meta.fields, "log"]
         read_only_fields = fields
 
-    def get_log(self, run: SyncRun) -> list[RunLineSerializer]:
+    @extend_schema_field(RunLineSerializer(many=True))
+    def get_log(self, run: SyncRun) -> list[dict[str, Any]]:
         lines = run.lines.order_by("pk")[:1_000]
-        return RunLineSerializer(lines, many=True).data  # type: ignore[return-value]
+        return list(RunLineSerializer(lines, many=True).data)
 
 
 class AbmDeviceSerializer(serializers.ModelSerializer[AbmDevice]):

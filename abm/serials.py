@@ -18,7 +18,7 @@ MAX_LINES = 200_000
 _SHOWN = 80
 
 _SERIAL = re.compile(r"[A-Z0-9]+")
-_SEPARATORS = ("\t", ";", ",")
+_SEPARATORS = (",", ";", "\t")
 
 Rows = list[tuple[int, list[str]]]
 
@@ -149,12 +149,14 @@ def _from_rows(rows: Rows) -> Found:
 
 
 def _take(found: Found, lines: dict[str, int], number: int, cell: str) -> None:
-    serial = _cleaned(cell).upper() if cell.isascii() else _cleaned(cell)
+    text = _cleaned(cell)
+    # Letters beyond ASCII may become two or more in capitals.
+    serial = text.upper() if text.isascii() else text
     why = _why_not(serial)
     if not why and serial in lines:
         why = f"The same as on line {lines[serial]:,}."
     if why:
-        found.problems.append(Problem(number, serial[:_SHOWN], why))
+        found.problems.append(Problem(number, text[:_SHOWN], why))
         return
     lines[serial] = number
     found.serials.append(serial)

@@ -304,7 +304,8 @@ DRF_STANDARDIZED_ERRORS = {
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "GuardMDM",
-    "DESCRIPTION": "Devices, enrollments, commands and links, as the dashboard has them.",
+    "DESCRIPTION": "Devices, enrollments, commands, links and Apple Business Manager, as the"
+    " dashboard has them.",
     "VERSION": "1",
     "OAS_VERSION": "3.1.1",
     "SCHEMA_PATH_PREFIX": r"/api/v1",
@@ -316,6 +317,8 @@ SPECTACULAR_SETTINGS = {
         "EnrollmentKind": "mdm.models.Enrollment.Kind",
         "EntryState": "commands.models.QueueEntry.State",
         "QuarantineState": "mdm.models.Quarantine.State",
+        "UploadState": "abm.models.TokenUpload.State",
+        "RunState": "abm.models.SyncRun.State",
         "NameKind": "commands.serializers.NAME_KINDS",
         "ValidationErrorType": "drf_standardized_errors.openapi_serializers.ValidationErrorEnum",
         "ClientErrorType": "drf_standardized_errors.openapi_serializers.ClientErrorEnum",

@@ -7,172 +7,414 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('mdm', '0003_no_checks_on_what_is_appended'),
+        ("mdm", "0003_no_checks_on_what_is_appended"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='Server',
+            name="Server",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=125)),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('disconnected_at', models.DateTimeField(null=True)),
-                ('sealed_token', models.BinaryField(null=True)),
-                ('token_expires_at', models.DateTimeField(null=True)),
-                ('token_accepted_at', models.DateTimeField(null=True)),
-                ('reminded_days', models.SmallIntegerField(null=True)),
-                ('server_uuid', models.CharField(blank=True, db_default='', max_length=100, verbose_name='server UUID')),
-                ('server_name', models.CharField(blank=True, db_default='', max_length=1000)),
-                ('org_name', models.CharField(blank=True, db_default='', max_length=1000)),
-                ('admin_id', models.CharField(blank=True, db_default='', max_length=1000)),
-                ('account', models.JSONField(db_default={}, default=dict)),
-                ('account_read_at', models.DateTimeField(null=True)),
-                ('page_size', models.IntegerField(db_default=100, default=100)),
-                ('phase', models.CharField(choices=[('list', 'Reading the whole list'), ('missing', 'Asking about devices that were not listed'), ('feed', 'Following changes')], db_default='list', default='list', max_length=10)),
-                ('cursor', models.CharField(blank=True, db_default='', max_length=1000)),
-                ('list_number', models.IntegerField(db_default=0, default=0)),
-                ('list_began_at', models.DateTimeField(null=True)),
-                ('list_finished_at', models.DateTimeField(null=True)),
-                ('list_asked_at', models.DateTimeField(null=True)),
-                ('run_id', models.BigIntegerField(null=True)),
-                ('synced_at', models.DateTimeField(null=True)),
-                ('stuck_runs', models.SmallIntegerField(db_default=0, default=0)),
-                ('problem', models.CharField(blank=True, choices=[('terms_not_signed', 'Terms Not Signed'), ('expired', 'Expired'), ('rejected', 'Rejected'), ('throttled', 'Throttled'), ('unreachable', 'Unreachable'), ('refused', 'Refused'), ('stuck', 'Stuck')], db_default='', max_length=20)),
-                ('problem_said', models.CharField(blank=True, db_default='', max_length=300)),
-                ('problem_at', models.DateTimeField(null=True)),
-                ('retry_at', models.DateTimeField(null=True)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("name", models.CharField(max_length=125)),
+                (
+                    "created_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now()),
+                ),
+                ("disconnected_at", models.DateTimeField(null=True)),
+                ("sealed_token", models.BinaryField(null=True)),
+                ("token_expires_at", models.DateTimeField(null=True)),
+                ("token_accepted_at", models.DateTimeField(null=True)),
+                ("reminded_days", models.SmallIntegerField(null=True)),
+                (
+                    "server_uuid",
+                    models.CharField(
+                        blank=True, db_default="", max_length=100, verbose_name="server UUID"
+                    ),
+                ),
+                ("server_name", models.CharField(blank=True, db_default="", max_length=1000)),
+                ("org_name", models.CharField(blank=True, db_default="", max_length=1000)),
+                ("admin_id", models.CharField(blank=True, db_default="", max_length=1000)),
+                ("account", models.JSONField(db_default={}, default=dict)),
+                ("account_read_at", models.DateTimeField(null=True)),
+                ("page_size", models.IntegerField(db_default=100, default=100)),
+                (
+                    "phase",
+                    models.CharField(
+                        choices=[
+                            ("list", "Reading the whole list"),
+                            ("missing", "Asking about devices that were not listed"),
+                            ("feed", "Following changes"),
+                        ],
+                        db_default="list",
+                        default="list",
+                        max_length=10,
+                    ),
+                ),
+                ("cursor", models.CharField(blank=True, db_default="", max_length=1000)),
+                ("list_number", models.IntegerField(db_default=0, default=0)),
+                ("list_began_at", models.DateTimeField(null=True)),
+                ("list_finished_at", models.DateTimeField(null=True)),
+                ("list_asked_at", models.DateTimeField(null=True)),
+                ("run_id", models.BigIntegerField(null=True)),
+                ("synced_at", models.DateTimeField(null=True)),
+                ("stuck_runs", models.SmallIntegerField(db_default=0, default=0)),
+                (
+                    "problem",
+                    models.CharField(
+                        blank=True,
+                        choices=[
+                            ("terms_not_signed", "Terms Not Signed"),
+                            ("expired", "Expired"),
+                            ("rejected", "Rejected"),
+                            ("throttled", "Throttled"),
+                            ("unreachable", "Unreachable"),
+                            ("refused", "Refused"),
+                            ("stuck", "Stuck"),
+                        ],
+                        db_default="",
+                        max_length=20,
+                    ),
+                ),
+                ("problem_said", models.CharField(blank=True, db_default="", max_length=300)),
+                ("problem_at", models.DateTimeField(null=True)),
+                ("retry_at", models.DateTimeField(null=True)),
             ],
             options={
-                'constraints': [models.UniqueConstraint(condition=models.Q(('disconnected_at', None), models.Q(('server_uuid', ''), _negated=True)), fields=('server_uuid',), name='abm_server_once')],
+                "constraints": [
+                    models.UniqueConstraint(
+                        condition=models.Q(
+                            ("disconnected_at", None), models.Q(("server_uuid", ""), _negated=True)
+                        ),
+                        fields=("server_uuid",),
+                        name="abm_server_once",
+                    )
+                ],
             },
         ),
         migrations.CreateModel(
-            name='KeyPair',
+            name="KeyPair",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('certificate', models.TextField(verbose_name='certificate (PEM)')),
-                ('sealed_key', models.BinaryField()),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('server', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='key_pairs', to='abm.server')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("certificate", models.TextField(verbose_name="certificate (PEM)")),
+                ("sealed_key", models.BinaryField()),
+                (
+                    "created_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now()),
+                ),
+                (
+                    "server",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="key_pairs",
+                        to="abm.server",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='SyncRun',
+            name="SyncRun",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('full', models.BooleanField(default=False)),
-                ('state', models.CharField(choices=[('Waiting', 'Waiting'), ('Running', 'Running'), ('Finished', 'Finished'), ('Failed', 'Failed'), ('Interrupted', 'Interrupted')], default='Waiting', max_length=12)),
-                ('asked_by', models.CharField(max_length=200)),
-                ('asked_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('started_at', models.DateTimeField(null=True)),
-                ('moved_at', models.DateTimeField(null=True)),
-                ('finished_at', models.DateTimeField(null=True)),
-                ('doing', models.CharField(blank=True, db_default='', max_length=300)),
-                ('pages', models.IntegerField(db_default=0, default=0)),
-                ('devices', models.IntegerField(db_default=0, default=0)),
-                ('added', models.IntegerField(db_default=0, default=0)),
-                ('changed', models.IntegerField(db_default=0, default=0)),
-                ('removed', models.IntegerField(db_default=0, default=0)),
-                ('ignored', models.IntegerField(db_default=0, default=0)),
-                ('errors', models.IntegerField(db_default=0, default=0)),
-                ('problem', models.CharField(blank=True, db_default='', max_length=20)),
-                ('sentence', models.CharField(blank=True, db_default='', max_length=500)),
-                ('server', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='runs', to='abm.server')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("full", models.BooleanField(default=False)),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("Waiting", "Waiting"),
+                            ("Running", "Running"),
+                            ("Finished", "Finished"),
+                            ("Failed", "Failed"),
+                            ("Interrupted", "Interrupted"),
+                        ],
+                        default="Waiting",
+                        max_length=12,
+                    ),
+                ),
+                ("asked_by", models.CharField(max_length=200)),
+                (
+                    "asked_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now()),
+                ),
+                ("started_at", models.DateTimeField(null=True)),
+                ("moved_at", models.DateTimeField(null=True)),
+                ("finished_at", models.DateTimeField(null=True)),
+                ("doing", models.CharField(blank=True, db_default="", max_length=300)),
+                ("pages", models.IntegerField(db_default=0, default=0)),
+                ("devices", models.IntegerField(db_default=0, default=0)),
+                ("added", models.IntegerField(db_default=0, default=0)),
+                ("changed", models.IntegerField(db_default=0, default=0)),
+                ("removed", models.IntegerField(db_default=0, default=0)),
+                ("ignored", models.IntegerField(db_default=0, default=0)),
+                ("errors", models.IntegerField(db_default=0, default=0)),
+                ("problem", models.CharField(blank=True, db_default="", max_length=20)),
+                ("sentence", models.CharField(blank=True, db_default="", max_length=500)),
+                (
+                    "server",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="runs",
+                        to="abm.server",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='RunLine',
+            name="RunLine",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('level', models.CharField(choices=[('info', 'Info'), ('warning', 'Warning'), ('error', 'Error')], default='info', max_length=10)),
-                ('sentence', models.CharField(max_length=500)),
-                ('run', models.ForeignKey(db_constraint=False, on_delete=django.db.models.deletion.CASCADE, related_name='lines', to='abm.syncrun')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                (
+                    "level",
+                    models.CharField(
+                        choices=[("info", "Info"), ("warning", "Warning"), ("error", "Error")],
+                        default="info",
+                        max_length=10,
+                    ),
+                ),
+                ("sentence", models.CharField(max_length=500)),
+                (
+                    "run",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="lines",
+                        to="abm.syncrun",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='TokenUpload',
+            name="TokenUpload",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('sealed_token', models.BinaryField(null=True)),
-                ('expires_at', models.DateTimeField()),
-                ('state', models.CharField(choices=[('Checking', 'Checking'), ('Accepted', 'Accepted'), ('Refused', 'Refused')], default='Checking', max_length=10)),
-                ('sentence', models.CharField(blank=True, max_length=500)),
-                ('uploaded_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('uploaded_by', models.CharField(max_length=200)),
-                ('decided_at', models.DateTimeField(null=True)),
-                ('server', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='uploads', to='abm.server')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("sealed_token", models.BinaryField(null=True)),
+                ("expires_at", models.DateTimeField()),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("Checking", "Checking"),
+                            ("Accepted", "Accepted"),
+                            ("Refused", "Refused"),
+                        ],
+                        default="Checking",
+                        max_length=10,
+                    ),
+                ),
+                ("sentence", models.CharField(blank=True, max_length=500)),
+                (
+                    "uploaded_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now()),
+                ),
+                ("uploaded_by", models.CharField(max_length=200)),
+                ("decided_at", models.DateTimeField(null=True)),
+                (
+                    "server",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="uploads",
+                        to="abm.server",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='LedgerEntry',
+            name="LedgerEntry",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('serial_number', models.CharField(max_length=64)),
-                ('run_id', models.BigIntegerField(null=True)),
-                ('page', models.IntegerField(null=True)),
-                ('at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('source', models.CharField(choices=[('list', 'List'), ('feed', 'Feed'), ('details', 'Details'), ('ours', 'Ours')], max_length=10)),
-                ('op_type', models.CharField(blank=True, db_default='', max_length=1000)),
-                ('op_date', models.DateTimeField(null=True)),
-                ('decision', models.CharField(choices=[('added', 'Added'), ('returned', 'Returned'), ('changed', 'Changed'), ('removed', 'Removed'), ('kept', 'Kept'), ('stale', 'Stale'), ('repeated', 'Repeated'), ('superseded', 'Superseded'), ('asked', 'Asked'), ('undecided', 'Undecided')], max_length=12)),
-                ('changes', models.JSONField(null=True)),
-                ('server', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='ledger', to='abm.server')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("serial_number", models.CharField(max_length=64)),
+                ("run_id", models.BigIntegerField(null=True)),
+                ("page", models.IntegerField(null=True)),
+                ("at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                (
+                    "source",
+                    models.CharField(
+                        choices=[
+                            ("list", "List"),
+                            ("feed", "Feed"),
+                            ("details", "Details"),
+                            ("ours", "Ours"),
+                        ],
+                        max_length=10,
+                    ),
+                ),
+                ("op_type", models.CharField(blank=True, db_default="", max_length=1000)),
+                ("op_date", models.DateTimeField(null=True)),
+                (
+                    "decision",
+                    models.CharField(
+                        choices=[
+                            ("added", "Added"),
+                            ("returned", "Returned"),
+                            ("changed", "Changed"),
+                            ("removed", "Removed"),
+                            ("kept", "Kept"),
+                            ("stale", "Stale"),
+                            ("repeated", "Repeated"),
+                            ("superseded", "Superseded"),
+                            ("asked", "Asked"),
+                            ("undecided", "Undecided"),
+                        ],
+                        max_length=12,
+                    ),
+                ),
+                ("changes", models.JSONField(null=True)),
+                (
+                    "server",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="ledger",
+                        to="abm.server",
+                    ),
+                ),
             ],
             options={
-                'indexes': [models.Index(fields=['serial_number', 'id'], name='abm_ledger_of_serial'), django.contrib.postgres.indexes.BrinIndex(autosummarize=True, fields=['run_id'], name='abm_ledger_of_run', pages_per_range=32)],
+                "indexes": [
+                    models.Index(fields=["serial_number", "id"], name="abm_ledger_of_serial"),
+                    django.contrib.postgres.indexes.BrinIndex(
+                        autosummarize=True,
+                        fields=["run_id"],
+                        name="abm_ledger_of_run",
+                        pages_per_range=32,
+                    ),
+                ],
             },
         ),
         migrations.CreateModel(
-            name='AbmDevice',
+            name="AbmDevice",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('serial_number', models.CharField(max_length=64)),
-                ('model', models.CharField(blank=True, db_default='', max_length=1000)),
-                ('description', models.CharField(blank=True, db_default='', max_length=1000)),
-                ('color', models.CharField(blank=True, db_default='', max_length=1000)),
-                ('asset_tag', models.CharField(blank=True, db_default='', max_length=1000)),
-                ('device_family', models.CharField(blank=True, db_default='', max_length=1000)),
-                ('os', models.CharField(blank=True, db_default='', max_length=1000, verbose_name='OS')),
-                ('profile_status', models.CharField(blank=True, db_default='', max_length=1000)),
-                ('profile_uuid', models.CharField(blank=True, db_default='', max_length=1000)),
-                ('profile_assign_time', models.DateTimeField(null=True)),
-                ('profile_push_time', models.DateTimeField(null=True)),
-                ('device_assigned_by', models.CharField(blank=True, db_default='', max_length=1000)),
-                ('device_assigned_date', models.DateTimeField(null=True)),
-                ('mdm_migration_deadline', models.DateTimeField(null=True)),
-                ('more', models.JSONField(db_default={}, default=dict)),
-                ('op_date', models.DateTimeField(null=True)),
-                ('as_of', models.DateTimeField(null=True)),
-                ('list_number', models.IntegerField(db_default=0, default=0)),
-                ('doubtful', models.BooleanField(db_default=False, default=False)),
-                ('current', models.BooleanField(db_default=True, default=True)),
-                ('added_at', models.DateTimeField(null=True)),
-                ('changed_at', models.DateTimeField(null=True)),
-                ('removed_at', models.DateTimeField(null=True)),
-                ('device', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='abm_devices', to='mdm.device')),
-                ('server', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='devices', to='abm.server')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("serial_number", models.CharField(max_length=64)),
+                ("model", models.CharField(blank=True, db_default="", max_length=1000)),
+                ("description", models.CharField(blank=True, db_default="", max_length=1000)),
+                ("color", models.CharField(blank=True, db_default="", max_length=1000)),
+                ("asset_tag", models.CharField(blank=True, db_default="", max_length=1000)),
+                ("device_family", models.CharField(blank=True, db_default="", max_length=1000)),
+                (
+                    "os",
+                    models.CharField(blank=True, db_default="", max_length=1000, verbose_name="OS"),
+                ),
+                ("profile_status", models.CharField(blank=True, db_default="", max_length=1000)),
+                ("profile_uuid", models.CharField(blank=True, db_default="", max_length=1000)),
+                ("profile_assign_time", models.DateTimeField(null=True)),
+                ("profile_push_time", models.DateTimeField(null=True)),
+                (
+                    "device_assigned_by",
+                    models.CharField(blank=True, db_default="", max_length=1000),
+                ),
+                ("device_assigned_date", models.DateTimeField(null=True)),
+                ("mdm_migration_deadline", models.DateTimeField(null=True)),
+                ("more", models.JSONField(db_default={}, default=dict)),
+                ("op_date", models.DateTimeField(null=True)),
+                ("as_of", models.DateTimeField(null=True)),
+                ("list_number", models.IntegerField(db_default=0, default=0)),
+                ("doubtful", models.BooleanField(db_default=False, default=False)),
+                ("current", models.BooleanField(db_default=True, default=True)),
+                ("added_at", models.DateTimeField(null=True)),
+                ("changed_at", models.DateTimeField(null=True)),
+                ("removed_at", models.DateTimeField(null=True)),
+                (
+                    "device",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="abm_devices",
+                        to="mdm.device",
+                    ),
+                ),
+                (
+                    "server",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="devices",
+                        to="abm.server",
+                    ),
+                ),
             ],
             options={
-                'indexes': [models.Index(condition=models.Q(('doubtful', True)), fields=['server'], name='abm_device_doubtful'), models.Index(condition=models.Q(('removed_at', None)), fields=['server', 'current'], name='abm_device_listed'), django.contrib.postgres.indexes.GinIndex(django.contrib.postgres.indexes.OpClass('serial_number', name='gin_trgm_ops'), django.contrib.postgres.indexes.OpClass('asset_tag', name='gin_trgm_ops'), django.contrib.postgres.indexes.OpClass('model', name='gin_trgm_ops'), name='abm_device_search')],
-                'constraints': [models.UniqueConstraint(fields=('serial_number', 'server'), name='abm_device_once')],
+                "indexes": [
+                    models.Index(
+                        condition=models.Q(("doubtful", True)),
+                        fields=["server"],
+                        name="abm_device_doubtful",
+                    ),
+                    models.Index(
+                        condition=models.Q(("removed_at", None)),
+                        fields=["server", "current"],
+                        name="abm_device_listed",
+                    ),
+                    django.contrib.postgres.indexes.GinIndex(
+                        django.contrib.postgres.indexes.OpClass(
+                            "serial_number", name="gin_trgm_ops"
+                        ),
+                        django.contrib.postgres.indexes.OpClass("asset_tag", name="gin_trgm_ops"),
+                        django.contrib.postgres.indexes.OpClass("model", name="gin_trgm_ops"),
+                        name="abm_device_search",
+                    ),
+                ],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("serial_number", "server"), name="abm_device_once"
+                    )
+                ],
             },
         ),
         migrations.AddIndex(
-            model_name='syncrun',
-            index=models.Index(fields=['server', '-id'], name='abm_run_latest'),
+            model_name="syncrun",
+            index=models.Index(fields=["server", "-id"], name="abm_run_latest"),
         ),
         migrations.AddConstraint(
-            model_name='syncrun',
-            constraint=models.UniqueConstraint(condition=models.Q(('state__in', ['Waiting', 'Running'])), fields=('server',), name='abm_run_one_at_a_time'),
+            model_name="syncrun",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("state__in", ["Waiting", "Running"])),
+                fields=("server",),
+                name="abm_run_one_at_a_time",
+            ),
         ),
         migrations.AddIndex(
-            model_name='tokenupload',
-            index=models.Index(fields=['server', '-id'], name='abm_upload_latest'),
+            model_name="tokenupload",
+            index=models.Index(fields=["server", "-id"], name="abm_upload_latest"),
         ),
     ]

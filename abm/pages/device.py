@@ -38,7 +38,8 @@ def panel(device: Device, query: QueryDict) -> Context:
         return {"listed": [], "told": []}
     rows = _ledger(device).select_related("server")
     older = query.get("older", "")
-    if older.isascii() and older.isdigit() and len(older) < 19:
+    walked = older.isascii() and older.isdigit() and len(older) < 19
+    if walked:
         rows = rows.filter(pk__lt=int(older))
     entries = list(rows[: _SHOWN + 1])
     more = len(entries) > _SHOWN
@@ -48,7 +49,7 @@ def panel(device: Device, query: QueryDict) -> Context:
         "listed": [(each, _more(each)) for each in listed.order_by("-current", "-pk")],
         "told": _tell(entries),
         "older": entries[-1].pk if more else "",
-        "walked": bool(older),
+        "walked": walked,
     }
 
 

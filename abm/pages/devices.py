@@ -36,6 +36,8 @@ Rows = QuerySet[AbmDevice]
 _SHORTEST = 3
 _FEW = 1_000
 _SHOWN_WITH = ("server", "device__enrollment")
+# What is large, or has to be parsed, and that no column shows.
+_NOT_SHOWN = ("more", "server__account", "server__sealed_token")
 
 
 @page
@@ -44,7 +46,7 @@ def devices(request: HttpRequest) -> HttpResponse:
         table = _table(request, request.GET)
     except selection.SelectionGone as gone:
         return _without_selection(request, gone)
-    view = table.view(request, _kept(request.GET).select_related(*_SHOWN_WITH))
+    view = table.view(request, _whole(_kept(request.GET)))
     if is_fragment(request, f"region-{table.slug}"):
         return table_page(request, "abm/devices.html", view, **_emptiness(view.rows))
     shown = progress.lines()
@@ -115,6 +117,11 @@ def _chosen(request: HttpRequest, query: QueryDict) -> Rows:
     except selection.SelectionGone:
         return AbmDevice.objects.none()
     return table.sort(table.narrow(_kept(query), query), query)
+
+
+def _whole(rows: Rows) -> Rows:
+    """With all that a row shows of it."""
+    return rows.select_related(*_SHOWN_WITH).defer(*_NOT_SHOWN)
 
 
 def _table(request: HttpRequest, query: QueryDict) -> Table:
@@ -216,7 +223,7 @@ def _emptiness(rows: Sequence[AbmDevice]) -> dict[str, object]:
 def _exported(request: HttpRequest, rows: Rows, what: str) -> HttpResponseBase:
     if what == "serials":
         return _serials(rows)
-    return csv_export.response(TABLE, rows.select_related(*_SHOWN_WITH), "abm-devices.csv")
+    return csv_export.response(TABLE, _whole(rows), "abm-devices.csv")
 
 
 def _serials(rows: Rows) -> StreamingHttpResponse:
@@ -272,7 +279,7 @@ TABLE = Table(
     one="device",
     many="devices",
     search=_search,
-    search_hint="Serial, model, asset tag, name",
+    search_hint="Serial, model, tag or name",
     selectable=True,
     bulk_place="abm.devices.bulk",
     export_url="/abm/devices/export.csv",

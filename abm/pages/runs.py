@@ -68,6 +68,7 @@ def _context(found: SyncRun) -> dict[str, Any]:
     return {
         "run": found,
         "progress": progress.of(found),
+        "scheduled": found.asked_by == EVERY,
         "mark": f"{found.state}.{found.pages}.{found.errors}.{found.doing}",
     }
 
@@ -100,7 +101,7 @@ def _search(rows: QuerySet[LedgerEntry], text: str) -> QuerySet[LedgerEntry]:
 
 
 def _count(name: str) -> Any:
-    return lambda row: f"{getattr(row, name):,}"
+    return lambda row: f"{getattr(row, name):,}" if getattr(row, name) else ""
 
 
 def _attribute(name: str) -> Any:
@@ -131,9 +132,9 @@ RUNS = Table(
             key="what",
             label="Read",
             value=lambda row: "whole list" if row.full else "changes",
+            css="text-nowrap",
         ),
         Column(key="by", label="Asked by", value=_attribute("asked_by"), css="break"),
-        Column(key="pages", label="Pages", value=_attribute("pages"), css="num", optional=True),
         *(
             Column(
                 key=name,
@@ -142,8 +143,9 @@ RUNS = Table(
                 css="num",
                 sort=(name,),
                 optional=True,
+                extra=name == "pages",
             )
-            for name in ("devices", "added", "changed", "removed", "errors")
+            for name in ("pages", "devices", "added", "changed", "removed", "errors")
         ),
         Column(key="took", label="Took", value=_duration, css="num", sort=("took",), optional=True),
     ),
@@ -151,8 +153,8 @@ RUNS = Table(
         Filter(
             key="show",
             label="Show",
-            otherwise="with news",
-            choices=lambda: (("changes", "with changed devices"), ("all", "all runs")),
+            otherwise="news",
+            choices=lambda: (("changes", "changed devices"), ("all", "all runs")),
             apply=_by_show,
         ),
         Filter(key="server", label="Server", choices=_servers, apply=_by_server),

@@ -163,7 +163,6 @@ def _context(found: Server) -> dict[str, object]:
         "checking": latest is not None and latest.state == TokenUpload.State.CHECKING,
         "refused": latest is not None and latest.state == TokenUpload.State.REFUSED,
         "mark": f"{latest.pk}.{latest.state}.{latest.sentence}" if latest else "",
-        "key_pair": domain.current_key_pair(found),
         "limits": [(label, domain.maximum(found, uri)) for label, uri in _LIMITS],
         "device_count": found.devices.filter(removed_at=None).count(),
         "runs": found.runs.order_by("-pk")[:5],

@@ -173,11 +173,11 @@ def moment(at: datetime) -> str:
 def outcome(run: SyncRun) -> str:
     """What became of a run that is over, or what it waits for, in a sentence."""
     if run.state in {State.FAILED, State.INTERRUPTED}:
-        return run.sentence or "It ended before it was through."
+        return _sentence(run.sentence) or "It ended before it was through."
     if run.state == State.WAITING:
         return "Waiting for a worker."
     if not run.over:
-        return f"{run.doing}." if run.doing else "Starting."
+        return _sentence(run.doing) or "Starting."
     return _news(run)
 
 
@@ -188,6 +188,10 @@ def _news(run: SyncRun) -> str:
         devices = f"{run.devices:,} device{'' if run.devices == 1 else 's'}"
         return f"The whole list was read: {devices}; {told or 'nothing has changed'}."
     return f"{told}." if told else "Nothing new."
+
+
+def _sentence(text: str) -> str:
+    return text if not text or text.endswith((".", "!", "?")) else f"{text}."
 
 
 def duration(seconds: float) -> str:

@@ -4,11 +4,15 @@ every portal. The machines that the lab plays itself are in `lab.devices.hardwar
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TypeVar
 
 from lab.dep.records import Record
 from lab.devices.hardware import Hardware, Model
+
+T = TypeVar("T")
 
 _SERIAL_LETTERS = "CDFGHJKLMNPQRTVWXY0123456789"
 
@@ -122,7 +126,7 @@ class _Draw:
         self._pool, drawn = divmod(self._pool, bound)
         return drawn
 
-    def one_of[T](self, choices: tuple[T, ...]) -> T:
+    def one_of(self, choices: Sequence[T]) -> T:
         return choices[self.below(len(choices))]
 
     def mac(self) -> str:

@@ -52,7 +52,9 @@ class FaultKind(StrEnum):
 SESSION = "/session"
 FETCH, SYNC = "/server/devices", "/devices/sync"
 PAGED = frozenset({FETCH, SYNC})
-_ASSIGNING = frozenset({"/profile", "/profile/devices", "/devices/disown", "/device/activationlock"})
+_ASSIGNING = frozenset(
+    {"/profile", "/profile/devices", "/devices/disown", "/device/activationlock"}
+)
 
 IN_PAGES = frozenset({FaultKind.STUCK_CURSOR, FaultKind.DUPLICATES, FaultKind.LOSSY})
 PER_SERIAL = frozenset({FaultKind.FAILED, FaultKind.THROTTLED, FaultKind.NOT_ACCESSIBLE})

@@ -84,7 +84,11 @@ class Record:
     @classmethod
     def restored(cls, saved: dict[str, Any]) -> Record:
         """From what `dictionary` gave."""
-        values = {**saved, "imei": tuple(saved.get("imei", ())), "meid": tuple(saved.get("meid", ()))}
+        values = {
+            **saved,
+            "imei": tuple(saved.get("imei", ())),
+            "meid": tuple(saved.get("meid", ())),
+        }
         return cls(**values)
 
 

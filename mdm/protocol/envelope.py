@@ -86,7 +86,7 @@ _OAEP_DIGESTS: dict[str, type[hashes.HashAlgorithm]] = {
 def open_envelope(
     envelope: cms.EnvelopedData, recipient: cms.KeyTransRecipientInfo, key: rsa.RSAPrivateKey
 ) -> tuple[bytes, Cipher]:
-    """What is inside, and the cipher it was in; `recipient` is the one of the envelope's with `key`.
+    """What is inside, and its cipher; `recipient` is the one of the envelope that `key` is for.
 
     Raises EnvelopeError, and asn1crypto's ValueError and TypeError where the ASN.1 is not that of
     an envelope. All that depends on the decrypted key ends in the same DoesNotOpen: whoever could

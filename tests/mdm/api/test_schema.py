@@ -25,6 +25,10 @@ def test_the_schema_names_every_resource_and_every_error(api):
     assert schema["openapi"].startswith("3.1")
     resources = {path.split("/")[3] for path in schema["paths"]}
     assert resources == {
+        "abm-devices",
+        "abm-ledger",
+        "abm-runs",
+        "abm-servers",
         "devices",
         "enrollments",
         "commands",

@@ -17,6 +17,7 @@ from lab.authority import Authority, Pair, ensure_authority
 from mdm import refusals
 from mdm.accounts.models import ApiToken, User
 from mdm.models import PushCertificate, Quarantine
+from tests.abm.conftest import connect
 from tests.machines import TOPIC, Machine
 from tests.mdm.dashboard.conftest import Enroll
 
@@ -58,6 +59,7 @@ def test_a_new_server_says_what_to_do_first_until_it_is_done(
     )
     signed_in.post("/enrollment/links/new/", {"name": "x", "max_uses": "1", "expires": ""})
     enroll()
+    connect()
 
     page = signed_in.get("/").content.decode()
 
