@@ -327,7 +327,7 @@ TABLE = Table(
             key="server",
             label="Server",
             value=_attribute("server"),
-            sort=("server__name",),
+            sort=("server",),
             optional=True,
         ),
         _plain("by", "Assigned by", "device_assigned_by", css="break"),

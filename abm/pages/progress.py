@@ -64,7 +64,7 @@ class Progress:
             ("added", run.added),
             ("changed", run.changed),
             ("removed", run.removed),
-            ("asked again", run.errors),
+            ("errors", run.errors),
         ]
 
 
