@@ -54,9 +54,7 @@ def ask(actor: Actor, server: Server, *, full: bool = False) -> tuple[SyncRun, b
 def publish(server_id: int) -> None:
     """Call a worker to a server. A broker that is down delays it: the beat finds the server."""
     try:
-        current_app.send_task(
-            SYNC, [server_id], queue="abm", expires=_EXPIRES, retry=False, ignore_result=True
-        )
+        current_app.send_task(SYNC, [server_id], expires=_EXPIRES, retry=False, ignore_result=True)
     except Exception as error:
         _log.warning("The broker does not take tasks; the beat will sync", error=str(error))
 

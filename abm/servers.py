@@ -23,7 +23,6 @@ from mdm.audit.record import allow, record
 from mdm.webhooks.outbox import emit
 
 MAX_NAME = 125
-DEFAULT_PAGE_SIZE = 100
 # Where Apple does not say how many devices a page may have.
 USUAL_MAXIMUM = 1_000
 _LARGEST_PAGE = 10_000
@@ -38,9 +37,11 @@ def create(actor: Actor, name: str) -> Server:
     BadServer.
     """
     allow(actor, "abm.connect")
+    name, pair = _name(name), _made_key_pair()
     with transaction.atomic():
-        server = Server.objects.create(name=_name(name))
-        add_key_pair(server)
+        server = Server.objects.create(name=name)
+        pair.server = server
+        pair.save()
         _record(actor, "abm.server.create", server, after={"name": server.name})
     return server
 
@@ -51,19 +52,12 @@ def new_key_pair(actor: Actor, server: Server) -> KeyPair:
     Raises NotAllowed.
     """
     allow(actor, "abm.connect")
+    pair = _made_key_pair()
     with transaction.atomic():
-        pair = add_key_pair(server)
+        pair.server = server
+        pair.save()
         _record(actor, "abm.server.key", server, after={"key_pair": pair.pk})
     return pair
-
-
-def add_key_pair(server: Server) -> KeyPair:
-    made = make_key_pair("GuardMDM", timezone.now())
-    return KeyPair.objects.create(
-        server=server,
-        certificate=made.certificate_pem.decode(),
-        sealed_key=secrets.seal("server_token_key", made.key_pem),
-    )
 
 
 def current_key_pair(server: Server) -> KeyPair:
@@ -96,20 +90,21 @@ def disconnect(actor: Actor, server: Server) -> None:
     changes in ABM. Raises NotAllowed.
     """
     allow(actor, "abm.connect")
-    now = timezone.now()
     with transaction.atomic():
-        devices = server.devices.filter(removed_at=None)
-        _note_gone(server, devices)
-        serials = list(devices.values_list("serial_number", flat=True))
-        devices.update(removed_at=now)
-        store.settle_current(serials)
+        # First of all: a run that goes on writes nothing from here.
+        Server.objects.filter(pk=server.pk).update(
+            disconnected_at=timezone.now(),
+            sealed_token=None,
+            run_id=None,
+            phase=Server.Phase.LIST,
+            cursor="",
+        )
+        _take_off_the_list(server)
         server.key_pairs.all().delete()
         server.uploads.all().delete()
-        server.disconnected_at, server.sealed_token, server.run_id = now, None, None
-        server.cursor, server.phase = "", Server.Phase.LIST
-        server.save()
         _record(actor, "abm.server.disconnect", server, before={"name": str(server)})
         emit("abm.server.disconnected", str(server.pk), {"name": str(server)})
+    server.refresh_from_db()
 
 
 def connected() -> QuerySet[Server]:
@@ -175,6 +170,15 @@ def page_size(server: Server, uri: str) -> int:
     return min(server.page_size, maximum(server, uri))
 
 
+def _made_key_pair() -> KeyPair:
+    """Takes a while: nothing is to be locked meanwhile."""
+    made = make_key_pair("GuardMDM", timezone.now())
+    return KeyPair(
+        certificate=made.certificate_pem.decode(),
+        sealed_key=secrets.seal("server_token_key", made.key_pem),
+    )
+
+
 def _name(name: str) -> str:
     cleaned = " ".join(name.replace("\0", "").split())
     if not cleaned:
@@ -191,20 +195,16 @@ def _page_size(server: Server, size: int) -> int:
     return size
 
 
-def _note_gone(server: Server, devices: QuerySet[AbmDevice]) -> None:
-    serials = devices.values_list("serial_number", flat=True)
+def _take_off_the_list(server: Server) -> None:
+    devices = server.devices.filter(removed_at=None)
+    serials = list(devices.values_list("serial_number", flat=True))
+    gone = {"source": LedgerEntry.Source.OURS, "decision": LedgerEntry.Decision.REMOVED}
     LedgerEntry.objects.bulk_create(
-        (
-            LedgerEntry(
-                server=server,
-                serial_number=serial,
-                source=LedgerEntry.Source.OURS,
-                decision=LedgerEntry.Decision.REMOVED,
-            )
-            for serial in serials.iterator(chunk_size=2_000)
-        ),
+        (LedgerEntry(server=server, serial_number=serial, **gone) for serial in serials),
         batch_size=2_000,
     )
+    devices.update(removed_at=timezone.now())
+    store.settle_current(serials)
 
 
 def _record(actor: Actor, action: str, server: Server, **more: Mapping[str, object]) -> None:

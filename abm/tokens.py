@@ -96,9 +96,7 @@ def upload(actor: Actor, server: Server, data: bytes) -> TokenUpload:
 def publish(upload_id: int) -> None:
     """Call a worker to an upload. A broker that is down delays it: the beat finds it."""
     try:
-        current_app.send_task(
-            CHECK, [upload_id], queue="abm", expires=290, retry=False, ignore_result=True
-        )
+        current_app.send_task(CHECK, [upload_id], expires=290, retry=False, ignore_result=True)
     except Exception as error:
         _log.warning("The broker does not take tasks; the beat will check", error=str(error))
 

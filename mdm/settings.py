@@ -186,17 +186,17 @@ CELERY_BEAT_SCHEDULE = {
     "sync with ABM": {
         "task": "abm.tasks.sync_due",
         "schedule": timedelta(minutes=5),
-        "options": {"expires": 240, "queue": "abm"},
+        "options": {"expires": 240},
     },
     "read ABM's whole lists": {
         "task": "abm.tasks.ask_for_lists",
         "schedule": crontab(hour="2", minute="17"),
-        "options": {"expires": 3600, "queue": "abm"},
+        "options": {"expires": 3600},
     },
     "remind of server tokens": {
         "task": "abm.tasks.remind",
         "schedule": timedelta(hours=1),
-        "options": {"expires": 600, "queue": "abm"},
+        "options": {"expires": 600},
     },
 }
 # A sync may take long and mostly waits for Apple: it has workers of its own.

@@ -67,6 +67,8 @@ class Supervisor:
         self._env = dict(os.environ if env is None else env)
         self._folder = folder
         self._running: list[tuple[Child, subprocess.Popen[bytes]]] = []
+        # In which call of `start` a child came; it keeps that when it is started again.
+        self._rounds: dict[str, int] = {}
         self._asked_to_stop = threading.Event()
         logs.mkdir(parents=True, exist_ok=True)
         self._leash = subprocess.Popen(
@@ -92,7 +94,9 @@ class Supervisor:
 
         Raises PartFailed where one ends or is not ready in time, Stopped after `ask_to_stop`.
         """
+        now = max(self._rounds.values(), default=0) + 1
         for child in children:
+            self._rounds[child.name] = now
             self._launch(child)
         self._wait_until_ready(children, self._running)
 
@@ -179,7 +183,8 @@ class Supervisor:
         except FileNotFoundError as error:
             raise PartFailed(f"{child.name} did not start: {error.filename} is missing") from None
         self._running.append((child, process))
-        self._tell_leash(f"hold {process.pid} {int(child.stop_signal)}")
+        started_in = self._rounds.get(child.name) or max(self._rounds.values(), default=0) + 1
+        self._tell_leash(f"hold {process.pid} {int(child.stop_signal)} {started_in}")
         return process
 
     def _find(self, name: str) -> tuple[Child, subprocess.Popen[bytes]]:

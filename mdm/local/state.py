@@ -24,9 +24,8 @@ ROOM_NEEDED = 400_000_000
 
 _MARKER = "guardmdm.json"
 _LOCK = "lock"
-# A server that was killed leaves its lock to the process that ends its seven children one after
-# the other, each within 5 seconds.
-_WAIT_FOR_ORPHANS = 40.0
+# A server that was killed leaves its lock to the process that ends its children.
+_WAIT_FOR_ORPHANS = 20.0
 
 
 class State:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import psycopg
 import pytest
+from django.db import connection
 
 from abm import conversation, runs, servers, state, sync
 from abm.models import AbmDevice, LedgerEntry, Server, SyncRun
@@ -12,6 +14,9 @@ from mdm.webhooks.models import Event
 from tests.abm.conftest import PATIENT, connect
 
 pytestmark = pytest.mark.django_db(transaction=True)
+
+# Django's own ways with a connection.
+_PLAIN = {"cursor_factory": psycopg.Cursor, "context": None, "autocommit": True}
 
 SESSION = {"auth_session_token": "s"}
 ACCOUNT = {"server_uuid": "UUID", "server_name": "Apple's name", "org_name": "Acme"}
@@ -237,9 +242,40 @@ def test_what_someone_deleted_here_comes_back_while_abm_lists_it(script, server)
 
 
 def test_while_one_process_syncs_another_leaves_the_server_alone(script, server):
-    with conversation.alone(server.pk):
+    with psycopg.connect(**connection.get_connection_params() | _PLAIN) as other:
+        other.execute("SELECT pg_advisory_lock(%s, %s)", [conversation._LOCK, server.pk])
+
         assert conversation.taken(server.pk)
+        assert sync.sync(server.pk, PATIENT) is None
+
+    assert script.asked == []
+    assert not SyncRun.objects.exists()
     assert not conversation.taken(server.pk)
+
+
+def test_a_run_gives_the_server_back_when_it_ends(script, server):
+    first_sync(script, server, "A")
+
+    assert not conversation.taken(server.pk)
+
+
+def test_a_page_that_is_written_while_someone_disconnects_leaves_nothing(
+    script, server, monkeypatch
+):
+    begin(script)
+    script.say(200, page(device("A"), cursor="l1"), **DATE)
+    real = sync.decisions.from_list
+
+    def disconnect(*given):
+        servers.disconnect(Actor.system("tests"), server)
+        return real(*given)
+
+    monkeypatch.setattr(sync.decisions, "from_list", disconnect)
+    run = run_of(server)
+
+    assert run.state == SyncRun.State.INTERRUPTED
+    assert listed() == set()
+    assert state.of(server).slug == "disconnected"
 
 
 def test_an_expired_token_stops_the_sync_without_asking_apple(script):

@@ -1,20 +1,5 @@
-"""The client for Apple's device enrollment service; what its answers mean is `abm.wire.records`.
-
-It knows nothing of databases: whoever uses it keeps the session between two conversations and
-sees to it that there is one conversation per token at a time.
-
-    AbmError
-    ├── TermsNotSigned    the organization has to accept new terms in Apple Business Manager
-    ├── TokenExpired      the server token's year is over
-    ├── TokenInvalid      Apple does not know this token any more, or refuses its signature
-    ├── AccessDenied      the token is good, but not for this
-    ├── CursorError
-    │   ├── CursorExpired     older than seven days
-    │   ├── CursorInvalid     Apple does not know it
-    │   └── CursorExhausted   everything behind it has been read
-    ├── Throttled         too many requests; `retry_after` seconds where Apple says so
-    ├── Unavailable       no answer, or none that can be read; `retry_after` likewise
-    └── Refused           anything else that Apple refuses; `code` is its word for it
+"""One conversation with Apple's device enrollment service; what comes back is `answer.py`, what its
+records mean `abm.wire.records`.
 
 Source: developer.apple.com/documentation/devicemanagement, "Device Assignment".
 """
@@ -26,8 +11,8 @@ import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from datetime import datetime
+from functools import partial
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -35,6 +20,8 @@ import httpx
 from oauthlib.oauth1 import SIGNATURE_HMAC_SHA1
 from oauthlib.oauth1 import Client as Signer
 
+from abm.client.answer import SESSION, Answer, SessionOver, bounded, error_of, session_error
+from abm.client.errors import AbmError, Refused, Throttled, TokenInvalid, Unavailable
 from abm.wire.records import (
     Account,
     DeviceRecord,
@@ -51,66 +38,6 @@ USER_AGENT = "GuardMDM/1.0"
 PROTOCOL_VERSIONS = (10, 9, 7)
 # Apple's own bound for lists of serial numbers.
 MOST_SERIALS = 1_000
-MAX_ANSWER = 64 * 1024 * 1024
-_SESSION = "X-ADM-Auth-Session"
-
-
-class AbmError(Exception):
-    """Why Apple's device enrollment service did not do what was asked; the message says so."""
-
-    def __init__(self, said: str = "", *, retry_after: float | None = None) -> None:
-        super().__init__(said)
-        self.said = said
-        self.retry_after = retry_after
-
-
-class TermsNotSigned(AbmError):
-    pass
-
-
-class TokenExpired(AbmError):
-    pass
-
-
-class TokenInvalid(AbmError):
-    pass
-
-
-class AccessDenied(AbmError):
-    pass
-
-
-class CursorError(AbmError):
-    pass
-
-
-class CursorExpired(CursorError):
-    pass
-
-
-class CursorInvalid(CursorError):
-    pass
-
-
-class CursorExhausted(CursorError):
-    pass
-
-
-class Throttled(AbmError):
-    pass
-
-
-class Unavailable(AbmError):
-    pass
-
-
-class Refused(AbmError):
-    """`status` is HTTP's, `code` Apple's word, such as "PROFILE_NOT_FOUND"."""
-
-    def __init__(self, said: str, status: int) -> None:
-        super().__init__(said)
-        self.status = status
-        self.code = said
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +141,7 @@ class Client:
             answer = self._call("POST", "/devices", {"devices": batch})
             date = date or answer.date
             for serial, record in self._by_serial(answer, batch).items():
-                found[serial] = self._read(lambda each: read_device(each, serial), record)  # noqa: B023
+                found[serial] = self._read(partial(read_device, serial_number=serial), record)
         return found, date
 
     def disown(self, serials: Sequence[str]) -> dict[str, str]:
@@ -308,7 +235,7 @@ class Client:
             statuses |= _status_map(answer.object.get("devices"))
         return statuses
 
-    def _by_serial(self, answer: _Answer, asked: Iterable[str]) -> dict[str, Any]:
+    def _by_serial(self, answer: Answer, asked: Iterable[str]) -> dict[str, Any]:
         listed = answer.object.get("devices")
         if not isinstance(listed, dict):
             raise Unavailable("Apple's answer about single devices has no devices.")
@@ -328,7 +255,7 @@ class Client:
         *,
         query: Mapping[str, str] | None = None,
         again: bool = True,
-    ) -> _Answer:
+    ) -> Answer:
         """Ask, and ask again where that may help. A session that Apple does not know any more is
         opened anew once, and once only.
         """
@@ -340,7 +267,7 @@ class Client:
                 if not self.session:
                     self._open_session()
                 return self._once(method, path, body, query)
-            except _SessionOver as over:
+            except SessionOver as over:
                 self.session = ""
                 if renewed:
                     raise TokenInvalid(over.said or "Apple refuses each new session.") from over
@@ -355,8 +282,8 @@ class Client:
         url = f"{self._url}/session"
         headers = {"Authorization": _authorization(url, self._credentials)}
         answer = self._send("GET", url, None, headers)
-        if answer.status in (401, 403) or answer.status >= 400:
-            raise _session_error(answer)
+        if answer.status >= 400:
+            raise session_error(answer)
         token = answer.object.get("auth_session_token")
         if not isinstance(token, str) or not token:
             raise Unavailable("Apple's answer has no session.")
@@ -368,8 +295,8 @@ class Client:
         path: str,
         body: Mapping[str, Any] | None,
         query: Mapping[str, str] | None,
-    ) -> _Answer:
-        headers = {_SESSION: self.session, "X-Server-Protocol-Version": str(self._version)}
+    ) -> Answer:
+        headers = {SESSION: self.session, "X-Server-Protocol-Version": str(self._version)}
         content = json.dumps(body).encode() if body is not None else None
         url = httpx.URL(f"{self._url}{path}", params=query)
         answer = self._send(method, str(url), content, headers)
@@ -377,10 +304,10 @@ class Client:
             self.session = answer.session
         if answer.status >= 400:
             self._fall_back(answer)
-            raise _error(answer)
+            raise error_of(answer)
         return answer
 
-    def _fall_back(self, answer: _Answer) -> None:
+    def _fall_back(self, answer: Answer) -> None:
         """To an older protocol version, where Apple refuses the one that was said."""
         older = [version for version in PROTOCOL_VERSIONS if version < self._version]
         if answer.status == 400 and "PROTOCOL" in answer.said.upper() and older:
@@ -389,11 +316,11 @@ class Client:
 
     def _send(
         self, method: str, url: str, content: bytes | None, headers: Mapping[str, str]
-    ) -> _Answer:
+    ) -> Answer:
         over = time.monotonic() + self._deadlines.answer
         try:
             with self._http.stream(method, url, content=content, headers=dict(headers)) as response:
-                answer = _Answer(response, b"".join(_bounded(response, over)))
+                answer = Answer(response, b"".join(bounded(response, over)))
         except httpx.HTTPError as error:
             reason = str(error) or type(error).__name__
             raise Unavailable(f"Apple does not answer: {reason}.") from error
@@ -401,55 +328,8 @@ class Client:
         return answer
 
 
-class _SessionOver(AbmError):
-    pass
-
-
 class _OtherProtocol(Exception):
     pass
-
-
-class _Answer:
-    """An answer read whole; `json` is read when it is asked for."""
-
-    def __init__(self, response: httpx.Response, body: bytes) -> None:
-        self.status = response.status_code
-        self.session = response.headers.get(_SESSION, "")
-        self.retry_after = _retry_after(response.headers.get("Retry-After", ""))
-        self.date = _date(response.headers.get("Date", ""))
-        self.body = body
-
-    @property
-    def said(self) -> str:
-        """Apple's plain words, which sometimes come as a JSON string."""
-        return self.body[:300].decode("utf-8", "replace").strip().strip('"')
-
-    @property
-    def json(self) -> Any:
-        if not self.body:
-            return {}
-        try:
-            return json.loads(self.body)
-        except (ValueError, RecursionError) as error:
-            raise Unavailable("Apple's answer is no JSON.") from error
-
-    @property
-    def object(self) -> dict[str, Any]:
-        read = self.json
-        if not isinstance(read, dict):
-            raise Unavailable("Apple's answer is no JSON object.")
-        return read
-
-
-def _bounded(response: httpx.Response, over: float) -> Iterator[bytes]:
-    size = 0
-    for chunk in response.iter_bytes():
-        size += len(chunk)
-        if size > MAX_ANSWER:
-            raise Unavailable("Apple's answer is too large to be one.")
-        if time.monotonic() > over:
-            raise Unavailable("Apple's answer does not come to an end.")
-        yield chunk
 
 
 def _authorization(url: str, credentials: Credentials) -> str:
@@ -465,45 +345,6 @@ def _authorization(url: str, credentials: Credentials) -> str:
     return str(headers["Authorization"])
 
 
-def _session_error(answer: _Answer) -> AbmError:
-    """Why no session was opened: here a 401 speaks of the token."""
-    if answer.status == 401:
-        words = answer.said.lower()
-        kind = TokenExpired if "expired" in words and "token" in words else TokenInvalid
-        return kind(answer.said)
-    error = _error(answer)
-    return TokenInvalid(error.said) if isinstance(error, _SessionOver) else error
-
-
-def _error(answer: _Answer) -> AbmError:
-    said, words = answer.said, answer.said.upper()
-    if answer.status == 429:
-        return Throttled(said or "Too many requests.", retry_after=answer.retry_after)
-    if answer.status >= 500:
-        return Unavailable(
-            f"Apple answered {answer.status}{': ' if said else '.'}{said[:120]}",
-            retry_after=answer.retry_after,
-        )
-    if "T_C_NOT_SIGNED" in words:
-        return TermsNotSigned(said)
-    for code, kind in _CURSORS.items():
-        if code in words:
-            return kind(said)
-    if "ACCESS_DENIED" in words:
-        return AccessDenied(said)
-    if answer.status == 401 or (answer.status == 403 and "FORBIDDEN" in words):
-        return _SessionOver(said)
-    return Refused(said or f"Apple answered {answer.status}.", answer.status)
-
-
-_CURSORS: dict[str, type[CursorError]] = {
-    "EXPIRED_CURSOR": CursorExpired,
-    "INVALID_CURSOR": CursorInvalid,
-    "EXHAUSTED_CURSOR": CursorExhausted,
-    "CURSOR_REQUIRED": CursorInvalid,
-}
-
-
 def _batches(serials: Sequence[str]) -> Iterator[list[str]]:
     rest = iter(serials)
     while batch := list(islice(rest, MOST_SERIALS)):
@@ -516,22 +357,7 @@ def _status_map(value: object) -> dict[str, str]:
     return {str(serial): str(status) for serial, status in value.items()}
 
 
-def _retry_after(value: str) -> float | None:
-    """Seconds, from either form of the header."""
-    if value.strip().isdecimal():
-        return float(min(int(value), 7 * 86_400))
-    moment = _date(value)
-    return max(0.0, (moment - datetime.now(UTC)).total_seconds()) if moment else None
-
-
-def _date(value: str) -> datetime | None:
-    try:
-        read = parsedate_to_datetime(value)
-    except (TypeError, ValueError):
-        return None
-    return read if read.tzinfo else read.replace(tzinfo=UTC)
-
-
 def _seconds(value: object) -> float | None:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if number and value >= 0 else None  # type: ignore[arg-type,operator]
+    if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+        return None
+    return float(value)
