@@ -15,7 +15,7 @@ _GRACE = 5.0
 
 
 def main() -> None:
-    """Read until the supervisor says "done", or is gone: then end its children, last round first."""
+    """Read until the supervisor says "done", or is gone: then end its children, round by round."""
     for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(ignored, signal.SIG_IGN)
     held: dict[int, tuple[int, int]] = {}

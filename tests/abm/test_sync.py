@@ -150,6 +150,7 @@ def test_a_cursor_that_comes_back_stops_the_run_with_its_page_written(script, se
     script.say(200, ACCOUNT, **DATE)
     added = device("B", op_type="added", op_date="2026-01-06T10:00:00Z")
     script.say(200, page(added, cursor="f1", more=True), **DATE)
+    script.say(500, b"asked again and again")
 
     run = run_of(server)
 
