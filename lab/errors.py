@@ -9,6 +9,8 @@ LabError
 ├── ServerUnreachable   no answer: connection refused, reset, TLS failure, time-out
 ├── UnknownDevice       no such device in this lab
 ├── UnknownFault        no such fault
+├── PortalRefused       Apple Business Manager's portal does not take this
+├── CursorRefused       the enrollment service does not take this cursor; the message is its word
 └── LabNotRunning       nothing listens on the control socket
 """
 
@@ -53,6 +55,14 @@ class UnknownDevice(LabError):
 
 
 class UnknownFault(LabError):
+    pass
+
+
+class PortalRefused(LabError):
+    pass
+
+
+class CursorRefused(LabError):
     pass
 
 

@@ -10,13 +10,14 @@ import pytest
 from django.utils import timezone
 from pytest_django import Settings
 
-from abm.client import Patience
 from abm.models import Server
 from abm.wire.server_token import ServerToken
 from mdm import secrets
+from tests.abm.apple import Apple, apple
+from tests.abm.patience import PATIENT
 from tests.abm.scripted import Script, service
 
-PATIENT = Patience(pause=lambda seconds, why: None)
+__all__ = ["PATIENT"]
 
 
 @pytest.fixture
@@ -24,6 +25,14 @@ def script(settings: Settings) -> Iterator[Script]:
     with service() as script:
         settings.ENV = dataclasses.replace(settings.ENV, dep_url=script.url)
         yield script
+
+
+@pytest.fixture
+def lab_apple(settings: Settings, transactional_db: None) -> Iterator[Apple]:
+    """The lab's Apple, which the product talks with."""
+    with apple() as played:
+        settings.ENV = dataclasses.replace(settings.ENV, dep_url=played.url)
+        yield played
 
 
 def connect(name: str = "Office", **more) -> Server:
