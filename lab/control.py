@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lab.apns import ApnsStandIn, Fault, FaultKind
+from lab.dep.orders import Orders
 from lab.devices.faults import DeviceFault
 from lab.devices.hardware import Model
 from lab.errors import LabError, LabNotRunning
@@ -50,11 +51,17 @@ class ControlServer:
     is what `lab.scene` found at the start, told to whoever asks for it."""
 
     def __init__(
-        self, path: Path, fleet: Fleet, apns: ApnsStandIn, scene: Mapping[str, str] | None = None
+        self,
+        path: Path,
+        fleet: Fleet,
+        apns: ApnsStandIn,
+        abm: Orders,
+        scene: Mapping[str, str] | None = None,
     ) -> None:
         self._path = path
         self._fleet = fleet
         self._apns = apns
+        self._abm = abm
         self._scene = dict(scene or {})
         self._server: asyncio.Server | None = None
         self._orders: dict[str, Callable[[Answer], Awaitable[Answer]]] = {
@@ -64,6 +71,7 @@ class ControlServer:
             "enroll": self._enroll,
             "apns": self._spoil_apns,
             "device": self._spoil_device,
+            "abm": self._order_abm,
         }
 
     async def start(self) -> None:
@@ -147,6 +155,9 @@ class ControlServer:
         fault.seconds = float(order.get("seconds") or fault.seconds)
         self._apns.faults.order(fault)
         return {"ordered": asdict(fault)}
+
+    async def _order_abm(self, order: Answer) -> Answer:
+        return self._abm.carry_out(order)
 
     async def _spoil_device(self, order: Answer) -> Answer:
         fault = DeviceFault.named(order["fault"])

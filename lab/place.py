@@ -37,5 +37,9 @@ class Place:
         return self.folder / "apns-tokens.json"
 
     @property
+    def portal(self) -> Path:
+        return self.folder / "portal.json"
+
+    @property
     def password(self) -> Path:
         return self.folder / "admin-password"

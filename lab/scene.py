@@ -1,5 +1,6 @@
 """What the server must hold before simulated devices can enroll: an admin, the lab's push
-certificate, an open link. Each is made once and found again; `manage.py demo` asks for them."""
+certificate, an open link; and its connection to the lab's Apple Business Manager. Each is made once
+and found again; `manage.py demo` asks for them."""
 
 from __future__ import annotations
 
@@ -9,9 +10,12 @@ from dataclasses import asdict, dataclass
 from cryptography.hazmat.primitives.serialization import Encoding
 from django.db import transaction
 
+from abm import runs, servers, tokens
+from abm.models import Server
 from enrollment import authority, links
 from enrollment.models import EnrollmentLink
 from lab.authority import ensure_authority, write_private
+from lab.control import ask
 from lab.place import Place
 from mdm.accounts.models import User
 from mdm.audit.actor import Actor
@@ -19,6 +23,7 @@ from mdm.audit.record import record
 from mdm.push import certificate
 
 ADMIN = "admin"
+ABM_SERVER = "Lab"
 LINK_NAME = "Lab devices"
 LINK_USES = 10_000
 _ACTOR = Actor.system("lab")
@@ -42,6 +47,32 @@ def set_scene(place: Place) -> Scene:
     place.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     _install_push_certificate(place)
     return Scene(_link(), _authorities(), ADMIN, _admin(place))
+
+
+def connect_abm(place: Place, devices: int) -> Server:
+    """Connect the server to the running lab's portal by the exchange of a token, as an admin does,
+    and have `devices` assigned to it there: those that the lab plays, and more. A worker tries the
+    token, and the sync follows. Raises LabError.
+    """
+    server = servers.connected().filter(name=ABM_SERVER).first()
+    if server is None:
+        server = servers.create(_ACTOR, ABM_SERVER)
+    status = ask(place.socket, "abm", act="status")
+    there = next((each for each in status["servers"] if each["name"] == ABM_SERVER), None)
+    certificate = servers.current_key_pair(server).certificate
+    if there is None:
+        there = ask(place.socket, "abm", act="server", name=ABM_SERVER, certificate=certificate)
+    ask(place.socket, "abm", act="own", name=ABM_SERVER)
+    count = ask(place.socket, "abm", act="status")["count"]
+    if count < devices:
+        ask(place.socket, "abm", act="buy", count=devices - count, name=ABM_SERVER)
+    if server.server_uuid != there["uuid"] or server.sealed_token is None:
+        ask(place.socket, "abm", act="certificate", name=ABM_SERVER, certificate=certificate)
+        token = ask(place.socket, "abm", act="token", name=ABM_SERVER)
+        tokens.upload(_ACTOR, server, token["p7m"].encode())
+    else:
+        runs.publish(server.pk)
+    return server
 
 
 def _install_push_certificate(place: Place) -> None:

@@ -27,7 +27,7 @@ PACE = Pace(retry_first=0.1, retry_most=1.0, unlock_after=None, restart=0.1, att
 
 
 class Laboratory:
-    """`apns_url` and `apns_ca` are what the server needs to know of it."""
+    """`apns_url`, `apns_ca` and `dep_url` are what the server needs to know of it."""
 
     def __init__(self, place: Place) -> None:
         self.place = place
@@ -37,6 +37,7 @@ class Laboratory:
         self._running: AbstractAsyncContextManager[Lab] = running_lab(place, pace=PACE)
         self._lab = self._wait(self._running.__aenter__())
         self.apns_url = self._lab.apns_url
+        self.dep_url = self._lab.dep_url
         self.apns_ca = self._lab.authority.root.certificate
 
     def order(self, do: str, **arguments: Any) -> dict[str, Any]:

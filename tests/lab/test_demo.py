@@ -12,10 +12,12 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from mdm.local.environment import ROOT
 from mdm.local.ports import Ports
 from tests import environ
+from tests.e2e.waiting import until
 
 WITHIN = 240
 
@@ -60,6 +62,16 @@ class Demo:
             check=False,
         )
 
+    def devices(self, count: int) -> list[dict[str, Any]]:
+        """All devices, once there are so many; none before."""
+        found = json.loads(self.manage("guard", "devices", "--limit", "1000", "--json").stdout)
+        return found if len(found) >= count else []
+
+    def answers(self, wanted: str) -> dict[str, int]:
+        """What the stand-in for Apple's enrollment service answered, once `wanted` is among it."""
+        status = json.loads(self.manage("lab", "abm", "status", "--json").stdout)
+        return status["answers"] if wanted in status["answers"] else {}
+
     def stop(self) -> int:
         """As Ctrl-C does; returns the exit code."""
         self.process.send_signal(signal.SIGINT)
@@ -89,9 +101,15 @@ def test_the_demo_enrolls_devices_that_obey_and_finds_them_again(tmp_path: Path)
         assert password is not None
         assert password[1] == (folder / "lab" / "admin-password").read_text()
 
-        devices = json.loads(first.manage("guard", "devices", "--json").stdout)
-        assert [d["enrollment"]["state"] for d in devices] == ["Enrolled", "Enrolled"]
-        serial = devices[0]["serial_number"]
+        assert "200 devices in Apple Business Manager, connected" in said
+        devices = until(lambda: first.devices(200))
+        enrolled = [each for each in devices if each["enrollment"]]
+        assert [each["enrollment"]["state"] for each in enrolled] == ["Enrolled", "Enrolled"]
+        serial = enrolled[0]["serial_number"]
+        abm = json.loads(first.manage("lab", "abm", "status", "--json").stdout)
+        assert {each["serial_number"] for each in devices} == {
+            each["serial"] for each in abm["devices"] if each["server"] == "Lab"
+        }
         sent = first.manage("guard", "send", serial, "SecurityInfo", "--wait", "60")
         assert (sent.returncode, sent.stderr) == (0, "")
         pids = _processes_of(folder)
@@ -103,6 +121,11 @@ def test_the_demo_enrolls_devices_that_obey_and_finds_them_again(tmp_path: Path)
         said = second.read_until("Ctrl-C stops everything")
         counts = re.findall(r"(\d) of (\d) devices enrolled", said)
         assert counts == [("2", "2")]
+        assert "200 devices in Apple Business Manager, connected" in said
+        assert len(second.devices(200)) == 200
+        answers = until(lambda: second.answers("200 /devices/sync"))
+        # Token and cursor are still good: neither refused, nor the list read anew.
+        assert not answers.keys() & {"401 /session", "200 /server/devices", "400 /devices/sync"}
         again = json.loads(second.manage("lab", "list", "--json").stdout)
         assert serial in [row["serial"] for row in again["devices"]]
         sent = second.manage("guard", "send", serial, "DeviceInformation", "--wait", "60")

@@ -1,4 +1,5 @@
-"""`manage.py demo`: the whole server with the lab beside it, and 25 devices enrolled. What runs is
+"""`manage.py demo`: the whole server with the lab beside it, 25 devices enrolled, 200 in Apple
+Business Manager. What runs is
 in `mdm/local/server.py`; what the lab does in `lab.process`."""
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from mdm.local.processes import Child
 from mdm.local.server import LocalServer, serve
 
 DEVICES = 25
+IN_ABM = 200
 _LOOK_EVERY = 0.25
 
 
@@ -57,7 +59,7 @@ class Demo:
         state_dir = environment.state_dir(os.environ)
         environment.check_local(os.environ)
         self._place = Place.under(state_dir)
-        self._apns_port = _free_port()
+        self._apns_port, self._dep_port = _free_port(), _free_port()
         self.server = LocalServer(
             state_dir,
             Ports.from_environment(os.environ),
@@ -66,6 +68,7 @@ class Demo:
                 "GUARD_EXTRA_APPS": "lab",
                 "GUARD_APNS_URL": f"https://127.0.0.1:{self._apns_port}",
                 "GUARD_APNS_CA": str(self._place.authority / "root.pem"),
+                "GUARD_DEP_URL": f"http://127.0.0.1:{self._dep_port}",
             },
             say=lambda line: say(f"· {line}"),
         )
@@ -87,7 +90,8 @@ class Demo:
         )
 
     def _lab_arguments(self) -> tuple[str, ...]:
-        return ("lab", "run", "--apns-port", str(self._apns_port), "--devices", str(self._devices))
+        ports = ("--apns-port", str(self._apns_port), "--dep-port", str(self._dep_port))
+        return ("lab", "run", *ports, "--devices", str(self._devices))
 
     def _lab_answers(self) -> bool:
         try:
@@ -99,6 +103,7 @@ class Demo:
     def _tell(self) -> None:
         try:
             scene = ask(self._place.socket, "scene")
+            self._connect_abm()
             self._count_devices()
         except LabError:
             return
@@ -107,6 +112,16 @@ class Demo:
         self._say(f"  Sign in    {scene['username']} / {password}")
         self._say(f"  Devices    {self.server.devices_url}")
         self._say(f"  Logs       {self.server.state_dir / 'log'}\nCtrl-C stops everything.")
+
+    def _connect_abm(self) -> None:
+        """Exchange a server token with the stand-in for Apple; the first sync follows by itself."""
+        in_abm = max(IN_ABM, self._devices)
+        try:
+            self.server.manage("lab", "connect", "--devices", str(in_abm))
+        except LocalError as error:
+            self._say(f"· Apple Business Manager is not connected: {error}")
+        else:
+            self._say(f"· {in_abm} devices in Apple Business Manager, connected to this server")
 
     def _count_devices(self) -> None:
         """Say how many are enrolled each time it changes, until all have settled."""

@@ -20,6 +20,7 @@ from lab.control import ask
 from lab.devices.faults import DeviceFault
 from lab.devices.hardware import Model
 from lab.errors import LabError
+from lab.management import portal
 from lab.place import Place
 from mdm.local import sockets
 from mdm.local.errors import LocalError
@@ -37,6 +38,7 @@ class Command(BaseCommand):
         acts = parser.add_subparsers(dest="act", required=True, metavar="ACT")
         run = acts.add_parser("run", help="run the stand-ins and devices until Ctrl-C")
         run.add_argument("--apns-port", type=int, default=0, metavar="PORT")
+        run.add_argument("--dep-port", type=int, default=0, metavar="PORT")
         run.add_argument(
             "--devices", type=int, default=0, metavar="N", help="see to it that N are there"
         )
@@ -50,8 +52,13 @@ class Command(BaseCommand):
         enroll.add_argument("serial")
         enroll.add_argument("--link", default="")
         shown = acts.add_parser("list", help="the devices, and what the push stand-in did")
+        connect = acts.add_parser("connect", help="connect to the lab's Apple Business Manager")
+        connect.add_argument(
+            "--devices", type=int, default=200, metavar="N", help="see to it that N are in it"
+        )
+        abm = portal.add_parsers(acts)
         scenery = acts.add_parser("prepare", help="make admin, push certificate and link")
-        for act in (add, enroll, shown, scenery, *_fault_parsers(acts)):
+        for act in (add, enroll, shown, scenery, connect, *abm, *_fault_parsers(acts)):
             act.add_argument("--json", action="store_true", help="print JSON, for scripts")
 
     def handle(self, *, act: str, **options: Any) -> None:
@@ -71,6 +78,7 @@ class Command(BaseCommand):
         running = process.run(
             self._place,
             port=options["apns_port"],
+            dep_port=options["dep_port"],
             seed=options["seed"],
             scene=scene.set_scene(self._place).json() if wanted else None,
             devices=wanted,
@@ -84,6 +92,7 @@ class Command(BaseCommand):
     def _started(self, lab: process.Lab) -> None:
         self.stdout.write(f"GUARD_APNS_URL={lab.apns_url}")
         self.stdout.write(f"GUARD_APNS_CA={lab.authority.root.certificate}")
+        self.stdout.write(f"GUARD_DEP_URL={lab.dep_url}")
         self.stdout.write(f"push certificate: {lab.authority.push.certificate}")
         self.stdout.flush()
 
@@ -93,6 +102,18 @@ class Command(BaseCommand):
             self._json(made.json())
         else:
             self.stdout.write(f"link: {made.link}\nadmin: {made.username}")
+
+    def _connect(self, options: dict[str, Any]) -> None:
+        server = scene.connect_abm(self._place, options["devices"])
+        self._say(options, {"server": server.pk}, f"{server} is connected.")
+
+    def _abm(self, options: dict[str, Any]) -> None:
+        what = options["what"]
+        answer = ask(self._place.socket, "abm", **portal.order_of(options))
+        if what == "token":
+            options["into"].write_text(answer["p7m"])
+            answer = {"token": str(options["into"])}
+        self._say(options, answer, "\n".join(portal.told(what, answer)))
 
     def _add(self, options: dict[str, Any]) -> None:
         authorities = options["ca"].read_text() if options["ca"] else _own_authority()
