@@ -11,6 +11,7 @@ import pytest
 
 from commands.first_inventory import QUESTIONS
 from lab.devices.hardware import Model
+from tests.e2e.sent import entries, send, wait_for_state
 from tests.e2e.waiting import until
 from tests.e2e.world import World
 
@@ -64,12 +65,6 @@ def device_of(world: World, serial: str) -> dict:
     return world.admin.one("/devices/", serial_number=serial)
 
 
-def entries(world: World, serial: str, **which: object) -> list[dict]:
-    """The device's commands, newest first."""
-    found = world.admin.get("/entries/", serial_number=serial, **which)["results"]
-    return sorted(found, key=lambda entry: -entry["id"])
-
-
 def unfinished(world: World, serial: str) -> list[dict]:
     return [entry for entry in entries(world, serial) if entry["finished_at"] is None]
 
@@ -78,25 +73,6 @@ def answered_since(world: World, serial: str, entry: dict) -> set[str]:
     """The RequestTypes that were asked for after `entry` and acknowledged."""
     acknowledged = entries(world, serial, state="Acknowledged")
     return {other["request_type"] for other in acknowledged if other["id"] > entry["id"]}
-
-
-def send(world: World, serial: str, request_type: str, **parameters: object) -> str:
-    """Send a command through the API; returns its CommandUUID."""
-    sent = world.admin.post(
-        "/commands/", request_type=request_type, parameters=parameters, serial_numbers=[serial]
-    )
-    assert sent["queued"] == 1, sent
-    return sent["command"]["uuid"]
-
-
-def wait_for_state(world: World, serial: str, command: str, state: str) -> dict:
-    """The entry of a command once it is in `state`."""
-
-    def look() -> dict | None:
-        (entry,) = entries(world, serial, command=command)
-        return entry if entry["state"] == state else None
-
-    return until(look, seen=lambda: entries(world, serial, command=command))
 
 
 @pytest.mark.parametrize("kind", list(Model))

@@ -36,6 +36,8 @@ class World:
     admin: Person
     link: str
     authorities: str
+    username: str
+    password: str
 
     @property
     def logs(self) -> Path:
@@ -57,6 +59,11 @@ class World:
         where = postgres.url(self.server.state_dir)
         with psycopg.connect(where, row_factory=dict_row, autocommit=True) as connection:
             return connection.execute(statement, parameters).fetchall()
+
+    def execute(self, statement: str, **parameters: object) -> None:
+        """Change the server's database behind its back: how a test moves a date."""
+        with psycopg.connect(postgres.url(self.server.state_dir), autocommit=True) as connection:
+            connection.execute(statement, parameters)
 
     def value(self, statement: str, **parameters: object) -> Any:
         """The one column of the one row that a statement gives."""
@@ -99,7 +106,9 @@ def start(state_dir: Path) -> World:
         lab.stop()
         server.stop()
         raise
-    return World(server, lab, admin, link["url"], scene["authorities"])
+    return World(
+        server, lab, admin, link["url"], scene["authorities"], scene["username"], scene["password"]
+    )
 
 
 def _environment(lab: Laboratory) -> dict[str, str]:
