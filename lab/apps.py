@@ -22,3 +22,4 @@ class LabConfig(AppConfig):
         from mdm.navigation import Entry, add_entry
 
         add_entry(Entry("Lab", "lab", "flask", section="Stand-ins", order=1000))
+        add_entry(Entry("Lab portal", "lab-portal", "building", section="Stand-ins", order=1010))

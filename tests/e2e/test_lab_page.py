@@ -87,3 +87,72 @@ def test_the_lab_refuses_to_be_installed_in_production(tmp_path: Path) -> None:
         assert done.returncode != 0
         assert "cannot be installed in production" in done.stderr
         assert done.stderr.count("\n") == 1, done.stderr
+
+
+def test_a_person_is_the_portals_admin_on_its_page(world: World, tmp_path: Path) -> None:
+    admin = world.admin
+    assert 'href="/lab/portal/"' in admin.page("/")
+    certificate = make_key_pair("Tests", datetime.now(UTC)).certificate_pem.decode()
+    world.lab.order("abm", act="server", name="Branch", certificate=certificate)
+
+    admin.press("/lab/portal/", "/lab/portal/buy", count="3", family="Mac", name="Branch")
+    rows = world.lab.order("abm", act="status")["devices"]
+    serials = [row["serial"] for row in rows if row["server"] == "Branch"]
+    assert len(serials) == 3
+
+    some = " ".join(serials[:2])
+    admin.press("/lab/portal/", "/lab/portal/devices", serials=some, act="change", value="CART-9")
+    page = admin.page(f"/lab/portal/?q={serials[0]}")
+    assert "CART-9" in page
+    assert serials[2] not in page
+    admin.press("/lab/portal/", "/lab/portal/devices", serials=some, act="unassign")
+    assert "3 devices, pages" not in admin.page("/lab/portal/")
+
+    token = admin.press("/lab/portal/", "/lab/portal/token", name="Branch")
+    assert "application/pkcs7-mime" in token
+
+    page = admin.press("/lab/portal/", "/lab/portal/fault", fault="503", count="9")
+    assert "503, 9 more" in page
+    assert "503, 9 more" not in admin.press("/lab/portal/", "/lab/portal/fault", fault="clear")
+
+
+@pytest.mark.parametrize(
+    ("action", "fields", "reason"),
+    [
+        ("buy", {"count": "0"}, "from 1 to 1,000"),
+        ("buy", {"count": "1", "name": "Nowhere"}, "No MDM server is called"),
+        ("devices", {"serials": "", "act": "assign"}, "by serial number"),
+        ("devices", {"serials": "NOBODY", "act": "unassign"}, "has no device NOBODY"),
+        ("token", {"name": "Nowhere"}, "No MDM server is called"),
+        ("server", {"name": " "}, "needs a name"),
+        ("default", {"family": "Toaster", "name": ""}, "Families are"),
+        ("fault", {"fault": "418"}, "No portal fault is called"),
+    ],
+)
+def test_what_the_portal_does_not_take_is_said_on_its_page(
+    world: World, action: str, fields: dict[str, str], reason: str
+) -> None:
+    assert reason in world.admin.press("/lab/portal/", f"/lab/portal/{action}", **fields)
+
+
+def test_the_portal_obeys_the_command_line(world: World, tmp_path: Path) -> None:
+    def lab(*arguments: str) -> str:
+        return world.server.manage("lab", "abm", *arguments)
+
+    certificate, token, listed = (tmp_path / name for name in ("c.pem", "t.p7m", "s.csv"))
+    certificate.write_bytes(make_key_pair("Tests", datetime.now(UTC)).certificate_pem)
+    lab("server", "Depot", "--certificate", str(certificate))
+    bought = json.loads(lab("buy", "2", "--family", "iPad", "--json"))["bought"]
+    listed.write_text("\n".join([*bought, "NOBODY"]))
+    told = json.loads(lab("csv", "Depot", str(listed), "--json"))
+    assert told == {"assigned": bought, "unknown": ["NOBODY"]}
+    lab("token", "Depot", "--into", str(token))
+    assert "smime.p7m" in token.read_text()
+    lab("change", "asset_tag", "CART-3", bought[0])
+    lab("unassign", bought[1])
+    lab("fault", "slow", "--seconds", "1", "--count", "3")
+    shown = lab("status", "--search", bought[0])
+    assert "Depot: 1 devices" in shown
+    assert bought[0] in shown
+    assert "Fault: slow, 3 more" in shown
+    lab("fault", "clear")
