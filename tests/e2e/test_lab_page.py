@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from abm.wire.server_token import make_key_pair
 from lab.devices.hardware import Model
 from mdm.local.environment import ROOT
 from tests import environ
