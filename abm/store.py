@@ -68,7 +68,7 @@ def write(
     written.
     """
     now = timezone.now()
-    with transaction.atomic(), connection.cursor() as cursor:
+    with transaction.atomic(savepoint=False), connection.cursor() as cursor:
         cursor.execute(_MOVE, [to.phase, to.cursor, server.pk, run.pk, server.phase, server.cursor])
         if cursor.rowcount != 1:
             raise Overtaken
@@ -123,6 +123,7 @@ def relink(server: Server) -> int:
     it comes back. Returns how many.
     """
     with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(_BY_KEY)
         cursor.execute(_RELINK_NEW, [server.pk])
         cursor.execute(_RELINK, [server.pk])
         return int(cursor.rowcount)
@@ -205,16 +206,19 @@ _MISSING = """
 SELECT serial_number FROM abm_abmdevice
 WHERE server_id = %s AND removed_at IS NULL AND list_number < %s ORDER BY id LIMIT %s"""
 
-_RELINK_NEW = """
+# Materialized, so that it is the index of device_id that finds them.
+_LOST = """
+WITH lost AS MATERIALIZED (SELECT * FROM abm_abmdevice WHERE device_id IS NULL)"""
+_RELINK_NEW = f"""{_LOST}
 INSERT INTO mdm_device (serial_number, platform, model_name, udid, device_name, product_name, model,
                         os_version, build_version, imei, meid)
-SELECT serial_number, '', left(model, 255), '', '', '', '', '', '', '', '' FROM abm_abmdevice
-WHERE server_id = %s AND device_id IS NULL AND removed_at IS NULL ORDER BY serial_number
+SELECT serial_number, '', left(model, 255), '', '', '', '', '', '', '', '' FROM lost
+WHERE server_id = %s AND removed_at IS NULL ORDER BY serial_number
 ON CONFLICT (serial_number) DO NOTHING"""
-_RELINK = """
-UPDATE abm_abmdevice a SET device_id = d.id FROM mdm_device d
-WHERE a.server_id = %s AND a.device_id IS NULL AND a.removed_at IS NULL
-      AND d.serial_number = a.serial_number"""
+_RELINK = f"""{_LOST}
+UPDATE abm_abmdevice a SET device_id = d.id
+FROM lost l JOIN mdm_device d ON d.serial_number = l.serial_number
+WHERE l.server_id = %s AND l.removed_at IS NULL AND a.id = l.id AND a.device_id IS NULL"""
 
 
 def _held(row: tuple[Any, ...]) -> Held:
