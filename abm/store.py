@@ -148,31 +148,33 @@ WHERE id = %s AND run_id = %s AND phase = %s AND cursor = %s"""
 _FACTS_AS = ", ".join(
     [*(f"{name} text" for name in TEXTS), *(f"{name} timestamptz" for name in TIMES), "more jsonb"]
 )
-_ROWS = f"""
-WITH r AS MATERIALIZED (
-    SELECT * FROM jsonb_to_recordset(%s) AS r(
-        serial_number text, listed boolean, changed boolean, doubtful boolean,
-        op_date timestamptz, as_of timestamptz, platform text, list_number integer, {_FACTS_AS})
-)"""
 
 # A Device that is there already is the enrollment's and the admin's; ABM fills what nobody said.
-_NEW_DEVICES = f"""{_ROWS}
-INSERT INTO mdm_device (serial_number, platform, model_name, udid, device_name, product_name, model,
-                        os_version, build_version, imei, meid)
-SELECT serial_number, platform, left(model, 255), '', '', '', '', '', '', '', ''
-FROM r WHERE listed ORDER BY serial_number
-ON CONFLICT (serial_number) DO NOTHING"""
-
-_UPSERT = f"""{_ROWS}
+# One that is made by someone else at this very moment is found by `relink`.
+_UPSERT = f"""
+WITH r AS MATERIALIZED (
+    SELECT given.*, d.id AS device_id FROM jsonb_to_recordset(%s) AS given(
+        serial_number text, listed boolean, doubtful boolean,
+        op_date timestamptz, as_of timestamptz, platform text, list_number integer, {_FACTS_AS})
+    LEFT JOIN mdm_device d ON d.serial_number = given.serial_number
+), made AS (
+    INSERT INTO mdm_device (serial_number, platform, model_name, udid, device_name, product_name,
+                            model, os_version, build_version, imei, meid)
+    SELECT serial_number, platform, left(model, 255), '', '', '', '', '', '', '', ''
+    FROM r WHERE listed AND device_id IS NULL ORDER BY serial_number
+    ON CONFLICT (serial_number) DO NOTHING
+    RETURNING id, serial_number
+)
 INSERT INTO abm_abmdevice AS a (server_id, device_id, serial_number, {_NAMES}, op_date, as_of,
                                 list_number, doubtful, current, added_at, changed_at, removed_at)
-SELECT %s, d.id, r.serial_number, {", ".join(f"r.{name}" for name in FACTS)}, r.op_date,
+SELECT %s, coalesce(r.device_id, made.id), r.serial_number,
+       {", ".join(f"r.{name}" for name in FACTS)}, r.op_date,
        CASE WHEN r.list_number > 0 THEN greatest(r.as_of, %s) ELSE r.as_of END,
        r.list_number, r.doubtful, r.listed, CASE WHEN r.listed THEN %s::timestamptz END, NULL,
        CASE WHEN NOT r.listed THEN %s::timestamptz END
-FROM r LEFT JOIN mdm_device d ON d.serial_number = r.serial_number
+FROM r LEFT JOIN made ON made.serial_number = r.serial_number
 ON CONFLICT (serial_number, server_id) DO UPDATE SET
-    device_id = excluded.device_id,
+    device_id = coalesce(excluded.device_id, a.device_id),
     {", ".join(f"{name} = excluded.{name}" for name in FACTS)},
     op_date = excluded.op_date, as_of = excluded.as_of, doubtful = excluded.doubtful,
     list_number = greatest(a.list_number, excluded.list_number), current = excluded.current,
@@ -257,7 +259,6 @@ def _write_devices(
         default=datetime.isoformat,
     )
     cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
-    cursor.execute(_NEW_DEVICES, [data])
     cursor.execute(_UPSERT, [data, server.pk, server.list_began_at, now, now, now])
     _settle_current(cursor, serials)
 
