@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from operator import attrgetter
 from typing import Any
 
 from abm.models import LedgerEntry
@@ -19,6 +20,7 @@ from abm.wire.records import FACTS, DeviceRecord, OpType
 Decision = LedgerEntry.Decision
 Source = LedgerEntry.Source
 
+_FACTS_OF = attrgetter(*FACTS)
 _OP_TYPES = frozenset(OpType)
 _NO_DATE = datetime.min.replace(tzinfo=UTC)
 # Apple's statuses in answers about single devices.
@@ -301,11 +303,13 @@ def _same(one: DeviceRecord, other: DeviceRecord) -> bool:
 
 def facts_of(record: DeviceRecord) -> dict[str, Any]:
     """What of a record is kept and compared."""
-    return {name: getattr(record, name) for name in FACTS}
+    return dict(zip(FACTS, _FACTS_OF(record), strict=True))
 
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
     """field: [before, after], as JSON has it."""
+    if before == after:
+        return {}
     return {
         name: [_plain(before.get(name)), _plain(after[name])]
         for name in FACTS

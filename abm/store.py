@@ -46,7 +46,8 @@ class Place:
 def held(server: Server, serials: Iterable[str]) -> dict[str, Held]:
     """What we hold of these serial numbers on this server."""
     wanted = list(dict.fromkeys(serials))
-    with connection.cursor() as cursor:
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(_BY_KEY)
         cursor.execute(_HELD, [server.pk, wanted])
         return {row[0]: _held(row) for row in cursor.fetchall()}
 
@@ -67,14 +68,15 @@ def write(
     written.
     """
     now = timezone.now()
-    with transaction.atomic(), connection.cursor() as cursor:
+    with transaction.atomic(savepoint=False), connection.cursor() as cursor:
         cursor.execute(_MOVE, [to.phase, to.cursor, server.pk, run.pk, server.phase, server.cursor])
         if cursor.rowcount != 1:
             raise Overtaken
+        cursor.execute(_BY_KEY)
         changed = [each for each in outcome.held.values() if _news(before, each)]
         if changed:
-            _write_devices(cursor, server, changed, now)
-        _mark_listed(cursor, server, listed)
+            _write_devices(cursor, server, changed, listed, now)
+        _mark_listed(cursor, server, changed, listed)
         _write_ledger(cursor, run, server, outcome, page)
         _tell(server, run, outcome, now)
         _count(run, outcome, page, records, now)
@@ -121,12 +123,17 @@ def relink(server: Server) -> int:
     it comes back. Returns how many.
     """
     with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(_BY_KEY)
         cursor.execute(_RELINK_NEW, [server.pk])
         cursor.execute(_RELINK, [server.pk])
         return int(cursor.rowcount)
 
 
 # --- Devices -------------------------------------------------------------------------------------
+
+# All that a page does goes by serial numbers. A plan that was made while a table was small would
+# read all of it for every page, until its statistics are taken anew.
+_BY_KEY = "SET LOCAL enable_seqscan = off"
 
 _NAMES = ", ".join(FACTS)
 _HELD = f"""
@@ -141,33 +148,36 @@ WHERE id = %s AND run_id = %s AND phase = %s AND cursor = %s"""
 _FACTS_AS = ", ".join(
     [*(f"{name} text" for name in TEXTS), *(f"{name} timestamptz" for name in TIMES), "more jsonb"]
 )
-_ROWS = f"""
-WITH r AS MATERIALIZED (
-    SELECT * FROM jsonb_to_recordset(%s) AS r(
-        serial_number text, listed boolean, changed boolean, doubtful boolean,
-        op_date timestamptz, as_of timestamptz, platform text, {_FACTS_AS})
-)"""
 
 # A Device that is there already is the enrollment's and the admin's; ABM fills what nobody said.
-_NEW_DEVICES = f"""{_ROWS}
-INSERT INTO mdm_device (serial_number, platform, model_name, udid, device_name, product_name, model,
-                        os_version, build_version, imei, meid)
-SELECT serial_number, platform, left(model, 255), '', '', '', '', '', '', '', ''
-FROM r WHERE listed ORDER BY serial_number
-ON CONFLICT (serial_number) DO NOTHING"""
-
-_UPSERT = f"""{_ROWS}
+# One that is made by someone else at this very moment is found by `relink`.
+_UPSERT = f"""
+WITH r AS MATERIALIZED (
+    SELECT given.*, d.id AS device_id FROM jsonb_to_recordset(%s) AS given(
+        serial_number text, listed boolean, doubtful boolean,
+        op_date timestamptz, as_of timestamptz, platform text, list_number integer, {_FACTS_AS})
+    LEFT JOIN mdm_device d ON d.serial_number = given.serial_number
+), made AS (
+    INSERT INTO mdm_device (serial_number, platform, model_name, udid, device_name, product_name,
+                            model, os_version, build_version, imei, meid)
+    SELECT serial_number, platform, left(model, 255), '', '', '', '', '', '', '', ''
+    FROM r WHERE listed AND device_id IS NULL ORDER BY serial_number
+    ON CONFLICT (serial_number) DO NOTHING
+    RETURNING id, serial_number
+)
 INSERT INTO abm_abmdevice AS a (server_id, device_id, serial_number, {_NAMES}, op_date, as_of,
                                 list_number, doubtful, current, added_at, changed_at, removed_at)
-SELECT %s, d.id, r.serial_number, {", ".join(f"r.{name}" for name in FACTS)}, r.op_date, r.as_of,
-       0, r.doubtful, r.listed, CASE WHEN r.listed THEN %s::timestamptz END, NULL,
+SELECT %s, coalesce(r.device_id, made.id), r.serial_number,
+       {", ".join(f"r.{name}" for name in FACTS)}, r.op_date,
+       CASE WHEN r.list_number > 0 THEN greatest(r.as_of, %s) ELSE r.as_of END,
+       r.list_number, r.doubtful, r.listed, CASE WHEN r.listed THEN %s::timestamptz END, NULL,
        CASE WHEN NOT r.listed THEN %s::timestamptz END
-FROM r LEFT JOIN mdm_device d ON d.serial_number = r.serial_number
+FROM r LEFT JOIN made ON made.serial_number = r.serial_number
 ON CONFLICT (serial_number, server_id) DO UPDATE SET
-    device_id = excluded.device_id,
+    device_id = coalesce(excluded.device_id, a.device_id),
     {", ".join(f"{name} = excluded.{name}" for name in FACTS)},
     op_date = excluded.op_date, as_of = excluded.as_of, doubtful = excluded.doubtful,
-    current = excluded.current,
+    list_number = greatest(a.list_number, excluded.list_number), current = excluded.current,
     added_at = CASE WHEN a.added_at IS NULL
                          OR (a.removed_at IS NOT NULL AND excluded.removed_at IS NULL)
                     THEN excluded.added_at ELSE a.added_at END,
@@ -176,18 +186,19 @@ ON CONFLICT (serial_number, server_id) DO UPDATE SET
                       ELSE coalesce(a.removed_at, excluded.removed_at) END"""
 
 # A device belongs to the server that it was assigned last, of those that list it.
-_ASSIGNED = """coalesce({0}.device_assigned_date, '-infinity'),
-               coalesce({0}.op_date, '-infinity'), {0}.id"""
-_BETTER = f"""EXISTS (
-    SELECT FROM abm_abmdevice o
-    WHERE o.serial_number = a.serial_number AND o.id <> a.id AND o.removed_at IS NULL
-          AND ({_ASSIGNED.format("o")}) > ({_ASSIGNED.format("a")}))"""
-_NOT_CURRENT = f"""
-UPDATE abm_abmdevice a SET current = false
-WHERE a.serial_number = ANY(%s) AND a.current AND (a.removed_at IS NOT NULL OR {_BETTER})"""
-_CURRENT = f"""
-UPDATE abm_abmdevice a SET current = true
-WHERE a.serial_number = ANY(%s) AND NOT a.current AND a.removed_at IS NULL AND NOT {_BETTER}"""
+_RANKED = """
+WITH found AS MATERIALIZED (
+    SELECT id, serial_number, current, removed_at, device_assigned_date, op_date
+    FROM abm_abmdevice WHERE serial_number = ANY(%s)
+), ranked AS MATERIALIZED (
+    SELECT id, current, removed_at IS NULL AND row_number() OVER (
+        PARTITION BY serial_number
+        ORDER BY (removed_at IS NULL) DESC, coalesce(device_assigned_date, '-infinity') DESC,
+                 coalesce(op_date, '-infinity') DESC, id DESC) = 1 AS best
+    FROM found
+)
+UPDATE abm_abmdevice SET current = NOT current
+WHERE id = ANY(ARRAY(SELECT id FROM ranked WHERE current <> best))"""
 
 _LISTED = """
 UPDATE abm_abmdevice SET list_number = %s, as_of = greatest(as_of, %s)
@@ -197,16 +208,19 @@ _MISSING = """
 SELECT serial_number FROM abm_abmdevice
 WHERE server_id = %s AND removed_at IS NULL AND list_number < %s ORDER BY id LIMIT %s"""
 
-_RELINK_NEW = """
+# Materialized, so that it is the index of device_id that finds them.
+_LOST = """
+WITH lost AS MATERIALIZED (SELECT * FROM abm_abmdevice WHERE device_id IS NULL)"""
+_RELINK_NEW = f"""{_LOST}
 INSERT INTO mdm_device (serial_number, platform, model_name, udid, device_name, product_name, model,
                         os_version, build_version, imei, meid)
-SELECT serial_number, '', left(model, 255), '', '', '', '', '', '', '', '' FROM abm_abmdevice
-WHERE server_id = %s AND device_id IS NULL AND removed_at IS NULL ORDER BY serial_number
+SELECT serial_number, '', left(model, 255), '', '', '', '', '', '', '', '' FROM lost
+WHERE server_id = %s AND removed_at IS NULL ORDER BY serial_number
 ON CONFLICT (serial_number) DO NOTHING"""
-_RELINK = """
-UPDATE abm_abmdevice a SET device_id = d.id FROM mdm_device d
-WHERE a.server_id = %s AND a.device_id IS NULL AND a.removed_at IS NULL
-      AND d.serial_number = a.serial_number"""
+_RELINK = f"""{_LOST}
+UPDATE abm_abmdevice a SET device_id = d.id
+FROM lost l JOIN mdm_device d ON d.serial_number = l.serial_number
+WHERE l.server_id = %s AND l.removed_at IS NULL AND a.id = l.id AND a.device_id IS NULL"""
 
 
 def _held(row: tuple[Any, ...]) -> Held:
@@ -236,21 +250,24 @@ def _news(held: Mapping[str, Held], after: Held) -> bool:
     )
 
 
-def _write_devices(cursor: Any, server: Server, rows: Sequence[Held], now: datetime) -> None:
-    serials = [row.serial_number for row in rows]
-    data = json.dumps([_row(row) for row in rows], default=datetime.isoformat)
+def _write_devices(
+    cursor: Any, server: Server, rows: Sequence[Held], listed: Sequence[str], now: datetime
+) -> None:
+    serials, on_list = [row.serial_number for row in rows], frozenset(listed)
+    data = json.dumps(
+        [_row(row, server.list_number if row.serial_number in on_list else 0) for row in rows],
+        default=datetime.isoformat,
+    )
     cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
-    cursor.execute(_NEW_DEVICES, [data])
-    cursor.execute(_UPSERT, [data, server.pk, now, now, now])
+    cursor.execute(_UPSERT, [data, server.pk, server.list_began_at, now, now, now])
     _settle_current(cursor, serials)
 
 
 def _settle_current(cursor: Any, serials: Sequence[str]) -> None:
-    cursor.execute(_NOT_CURRENT, [list(serials)])
-    cursor.execute(_CURRENT, [list(serials)])
+    cursor.execute(_RANKED, [list(serials)])
 
 
-def _row(held: Held) -> dict[str, Any]:
+def _row(held: Held, list_number: int) -> dict[str, Any]:
     facts = held.facts or _NOTHING
     return {
         **facts,
@@ -259,6 +276,7 @@ def _row(held: Held) -> dict[str, Any]:
         "doubtful": held.doubtful,
         "op_date": held.op_date,
         "as_of": held.as_of,
+        "list_number": list_number,
         "platform": platform(facts["os"], facts["device_family"]),
     }
 
@@ -292,9 +310,13 @@ _BY_FAMILY: dict[str, str] = {
 }
 
 
-def _mark_listed(cursor: Any, server: Server, listed: Sequence[str]) -> None:
-    if listed:
-        cursor.execute(_LISTED, [server.list_number, server.list_began_at, server.pk, list(listed)])
+def _mark_listed(
+    cursor: Any, server: Server, written: Iterable[Held], listed: Sequence[str]
+) -> None:
+    """Of those on the list only the ones that were not written: the others carry it already."""
+    rest = set(listed).difference(row.serial_number for row in written)
+    if rest:
+        cursor.execute(_LISTED, [server.list_number, server.list_began_at, server.pk, list(rest)])
 
 
 # --- What is told of it --------------------------------------------------------------------------

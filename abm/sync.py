@@ -14,6 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import structlog
+from django.db import transaction
 from django.utils import timezone
 
 from abm import client as apple
@@ -216,19 +217,19 @@ class _Run:
         listed: list[str] | tuple[()] = (),
     ) -> None:
         before = (self.run.added, self.run.changed, self.run.removed)
-        store.write(
-            self.run,
-            self.server,
-            outcome,
-            before=held,
-            to=to,
-            page=self.run.pages + 1 if page else None,
-            records=len(page.devices) if page else 0,
-            listed=listed,
-        )
-        if page is None:
-            return
-        self._log_page(page, before)
+        with transaction.atomic():
+            store.write(
+                self.run,
+                self.server,
+                outcome,
+                before=held,
+                to=to,
+                page=self.run.pages + 1 if page else None,
+                records=len(page.devices) if page else 0,
+                listed=listed,
+            )
+            if page is not None:
+                self._log_page(page, before)
 
     def _log_page(self, page: Page, before: tuple[int, int, int]) -> None:
         run = self.run

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 import random
+import ssl
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
+from functools import cache, partial
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -108,6 +109,7 @@ class Client:
             timeout=httpx.Timeout(self._deadlines.read, connect=self._deadlines.connect),
             headers={"User-Agent": USER_AGENT, "Content-Type": "application/json;charset=UTF8"},
             limits=httpx.Limits(max_connections=2),
+            verify=_trusted(),
             trust_env=False,
         )
 
@@ -330,6 +332,12 @@ class Client:
 
 class _OtherProtocol(Exception):
     pass
+
+
+@cache
+def _trusted() -> ssl.SSLContext:
+    """Whom to trust. Reading all the authorities takes longer than a page of changes."""
+    return httpx.create_ssl_context(trust_env=False)
 
 
 def _authorization(url: str, credentials: Credentials) -> str:

@@ -7,7 +7,7 @@ number cannot be read. Source: Apple's "Device" and "AccountDetail" objects.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -65,9 +65,7 @@ TIMES = (
 )
 # What is compared with what we hold, in the order in which a difference is told.
 FACTS = (*TEXTS, *TIMES, "more")
-_TEXT_KEYS = (*TEXTS, "op_type", "response_status")
-_TIME_KEYS = (*TIMES, "op_date")
-_KNOWN = frozenset({"serial_number", *_TEXT_KEYS, *_TIME_KEYS})
+_READERS: dict[str, Callable[[object], object]] = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,19 +136,18 @@ def read_device(record: object, serial_number: str = "") -> DeviceRecord:
     """
     if not isinstance(record, dict):
         raise Unreadable("a device is a JSON object")
-    values: dict[str, Any] = {
-        "serial_number": read_serial(record.get("serial_number", serial_number))
-    }
+    serial = read_serial(record.get("serial_number", serial_number))
+    values: dict[str, Any] = {}
     more = {}
     for key, value in record.items():
-        if key in _KNOWN:
-            read = _known(key, value)
-            if read is not None:
-                values[key] = read
-            elif value not in (None, ""):
-                more[key] = value
-        else:
+        reader = _READERS.get(key)
+        if reader is None:
             more[key] = value
+        elif (read := reader(value)) is not None:
+            values[key] = read
+        elif value not in (None, ""):
+            more[key] = value
+    values["serial_number"] = serial
     return DeviceRecord(**values, more=_clean(more) if more else {})
 
 
@@ -204,12 +201,6 @@ def read_time(value: object) -> datetime | None:
     return read.replace(tzinfo=UTC) if read.tzinfo is None else read.astimezone(UTC)
 
 
-def _known(key: str, value: object) -> object:
-    if key in _TIME_KEYS:
-        return read_time(value)
-    return _text(value)
-
-
 def _text(value: object) -> str | None:
     if not isinstance(value, str) or len(value) > MAX_TEXT:
         return None
@@ -230,7 +221,13 @@ def _clean(value: Any) -> Any:
 
 
 def _clean_text(text: str) -> str:
+    if text.isascii() and "\0" not in text:
+        return text
     return text.replace("\0", "").encode("utf-8", "replace").decode("utf-8")
+
+
+_READERS |= dict.fromkeys((*TEXTS, "op_type", "response_status", "serial_number"), _text)
+_READERS |= dict.fromkeys((*TIMES, "op_date"), read_time)
 
 
 def _list(value: object) -> list[Any]:

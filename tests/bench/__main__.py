@@ -24,12 +24,13 @@ from mdm.local.server import DEVICES, WORKER, LocalServer
 from tests.bench import load
 
 HEADER = "header"
+PHASES = ("abm-sync", "idle", "cycles", "enroll", "enqueue", "size")
 MODES = {"mdm-signature": "Mdm-Signature over TLS", "client-cert": "certificate header"}
 
 
 def main() -> int:
     options = _options()
-    if not load.wrk_is_there():
+    if set(options.only) != {"abm-sync"} and not load.wrk_is_there():
         print("The load generator wrk is missing; install it (Debian: apt-get install wrk).")
         return 1
     folder = Path(options.state or tempfile.mkdtemp(prefix="guardmdm-bench-"))
@@ -56,7 +57,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--history", type=int, default=1_000_000, help="finished commands")
     parser.add_argument("--state", help="a state folder to keep")
     parser.add_argument("--json", help="write the figures to this file")
-    parser.add_argument("--only", nargs="+", help="phases: idle cycles enroll enqueue size")
+    parser.add_argument("--abm-devices", type=int, default=100_000, help="devices that ABM lists")
+    parser.add_argument("--only", nargs="+", choices=PHASES, default=list(PHASES))
     return parser.parse_args()
 
 
@@ -69,6 +71,8 @@ def _measure(folder: Path, mode: str, options: argparse.Namespace) -> dict[str, 
         "GUARD_LOG_LEVEL": "WARNING",
         # Nothing listens there: waking is not measured, and must not reach out.
         "GUARD_APNS_URL": "https://127.0.0.1:9",
+        # Only the ABM phase has someone listen there.
+        "GUARD_DEP_URL": f"http://127.0.0.1:{Ports.free().people}",
     }
     print(f"\n{MODES[mode]}, on {os.cpu_count()} × {_processor()}", flush=True)
     with LocalServer(folder, ports, extra_env=environ) as server:
@@ -90,8 +94,16 @@ def _measure(folder: Path, mode: str, options: argparse.Namespace) -> dict[str, 
         }
         run = phases.Run(mode=mode, url=url, watch=watch, seconds=options.seconds)
         try:
+            wanted = set(options.only)
+            if mode != options.modes[0]:
+                # No device takes part in it, so it is the same in every mode.
+                wanted -= {"abm-sync"}
             return phases.everything(
-                run, crowd=options.crowd, finished=options.history, only=options.only
+                run,
+                crowd=options.crowd,
+                finished=options.history,
+                listed=options.abm_devices,
+                wanted=wanted,
             )
         finally:
             # The next mode has a server, and so a Postgres, of its own.

@@ -105,6 +105,11 @@ def _stop_when_done(process: subprocess.Popen[str], folder: Path, threads: int) 
         time.sleep(0.02)
 
 
+def seconds_of(first: int) -> float:
+    """Processor time of a process and all below it, in seconds."""
+    return _ticks(first) / _TICKS
+
+
 def _children() -> float:
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime

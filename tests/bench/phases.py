@@ -12,10 +12,11 @@ from commands import queue
 from commands.models import QueueEntry, Reply
 from mdm.audit.actor import Actor
 from mdm.models import Enrollment
-from tests.bench import fleet, load
+from tests.bench import abm_sync, fleet, load
 from tests.bench.load import Figure
 
 SPEAKERS = 2000
+ABM = "abm-sync"
 ADMIN = Actor.system("bench")
 
 
@@ -27,14 +28,23 @@ class Run:
     seconds: float
 
 
-def everything(run: Run, *, crowd: int, finished: int, only: list[str] | None) -> dict[str, object]:
-    """Every phase on small tables, then Idle and cycles again on large ones."""
-    wanted = set(only or ["idle", "cycles", "enroll", "enqueue", "size"])
+def everything(
+    run: Run, *, crowd: int, finished: int, listed: int, wanted: set[str]
+) -> dict[str, object]:
+    """The sync with ABM on empty tables, every phase on small ones, then Idle and cycles again on
+    large ones.
+    """
+    figures: dict[str, object] = {}
+    if ABM in wanted:
+        for measured in abm_sync.measure(listed, run.watch):
+            print(abm_sync.line(measured), flush=True)
+            figures[measured["name"]] = measured
+    if wanted <= {ABM}:
+        return figures
     fleet.push_certificate()
     own_keys = fleet.keys()
     speakers = fleet.certify(SPEAKERS, own_keys)
     ids = fleet.enroll(speakers)
-    figures: dict[str, object] = {}
 
     def note(name: str, figure: Figure, per: int = 1) -> float:
         rate = figure.per_second / per
