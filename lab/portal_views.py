@@ -171,4 +171,5 @@ def _text_of(request: HttpRequest, name: str) -> str:
     file = request.FILES.get(name)
     if not isinstance(file, UploadedFile):
         return ""
-    return file.read(_LARGEST_FILE).decode("utf-8", "replace")
+    content: bytes = file.read(_LARGEST_FILE)
+    return content.decode("utf-8", "replace")
