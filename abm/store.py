@@ -150,13 +150,16 @@ _FACTS_AS = ", ".join(
 )
 
 # A Device that is there already is the enrollment's and the admin's; ABM fills what nobody said.
-# One that is made by someone else at this very moment is found by `relink`.
+# One that is made by someone else at this very moment is found by `relink`. It is looked up by a
+# subquery, since a join might read the whole index.
 _UPSERT = f"""
 WITH r AS MATERIALIZED (
-    SELECT given.*, d.id AS device_id FROM jsonb_to_recordset(%s) AS given(
+    SELECT given.*, (
+        SELECT d.id FROM mdm_device d WHERE d.serial_number = given.serial_number
+    ) AS device_id
+    FROM jsonb_to_recordset(%s) AS given(
         serial_number text, listed boolean, doubtful boolean,
         op_date timestamptz, as_of timestamptz, platform text, list_number integer, {_FACTS_AS})
-    LEFT JOIN mdm_device d ON d.serial_number = given.serial_number
 ), made AS (
     INSERT INTO mdm_device (serial_number, platform, model_name, udid, device_name, product_name,
                             model, os_version, build_version, imei, meid)
@@ -218,9 +221,9 @@ SELECT serial_number, '', left(model, 255), '', '', '', '', '', '', '', '' FROM 
 WHERE server_id = %s AND removed_at IS NULL ORDER BY serial_number
 ON CONFLICT (serial_number) DO NOTHING"""
 _RELINK = f"""{_LOST}
-UPDATE abm_abmdevice a SET device_id = d.id
-FROM lost l JOIN mdm_device d ON d.serial_number = l.serial_number
-WHERE l.server_id = %s AND l.removed_at IS NULL AND a.id = l.id AND a.device_id IS NULL"""
+UPDATE abm_abmdevice a
+SET device_id = (SELECT d.id FROM mdm_device d WHERE d.serial_number = a.serial_number)
+WHERE a.id = ANY(ARRAY(SELECT id FROM lost WHERE server_id = %s AND removed_at IS NULL))"""
 
 
 def _held(row: tuple[Any, ...]) -> Held:
