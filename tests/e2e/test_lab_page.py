@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -45,10 +46,11 @@ def test_a_device_that_left_is_enrolled_again_from_the_page(world: World, serial
 
 
 def test_push_faults_are_ordered_and_taken_back_from_the_page(world: World) -> None:
-    page = world.admin.press("/lab/", "/lab/apns", fault="slow", count="7")
-    assert "slow, 7 more" in page
+    # So many that the server's own pushes do not use them up meanwhile.
+    page = world.admin.press("/lab/", "/lab/apns", fault="slow", count="90000")
+    assert re.search(r"slow, \d+ more", page)
     page = world.admin.press("/lab/", "/lab/apns", fault="clear")
-    assert "7 more" not in page
+    assert not re.search(r"slow, \d+ more", page)
 
 
 @pytest.mark.parametrize(
@@ -114,9 +116,10 @@ def test_a_person_is_the_portals_admin_on_its_page(world: World, tmp_path: Path)
     token = admin.press("/lab/portal/", "/lab/portal/token", name="Branch")
     assert "application/pkcs7-mime" in token
 
-    page = admin.press("/lab/portal/", "/lab/portal/fault", fault="503", count="9")
-    assert "503, 9 more" in page
-    assert "503, 9 more" not in admin.press("/lab/portal/", "/lab/portal/fault", fault="clear")
+    # The beat's syncs go on meanwhile: a fault of requests that nobody makes.
+    page = admin.press("/lab/portal/", "/lab/portal/fault", fault="failed", count="9")
+    assert "failed, 9 more" in page
+    assert "failed, 9 more" not in admin.press("/lab/portal/", "/lab/portal/fault", fault="clear")
 
 
 @pytest.mark.parametrize(
@@ -153,7 +156,7 @@ def test_the_portal_obeys_the_command_line(world: World, tmp_path: Path) -> None
     assert "smime.p7m" in token.read_text()
     lab("change", "asset_tag", "CART-3", bought[0])
     lab("unassign", bought[1])
-    lab("fault", "slow", "--seconds", "1", "--count", "3")
+    lab("fault", "slow", "--seconds", "1", "--count", "3", "--endpoint", "/profile")
     shown = lab("status", "--search", bought[0])
     assert "Depot: 1 devices" in shown
     assert bought[0] in shown
