@@ -134,7 +134,9 @@ class Office:
             run = self._sync()
             whole.append((time.perf_counter() - began) * 1000)
             assert run.changed == len(serials[at : at + CHANGES]), run.changed
-        measured = self._end(begin, f"{DELTAS} deltas of {CHANGES}", len(serials))
+        measured = self._end(
+            begin, f"{DELTAS} deltas of {CHANGES}, pages of {self._size:,}", len(serials)
+        )
         measured.more = {"sync_median_ms": statistics.median(whole), "sync_worst_ms": max(whole)}
         _say(measured)
 
