@@ -182,6 +182,8 @@ class Storm:
     def settle(self, *, full: bool) -> None:
         """What an admin and the beat do once everything works again."""
         self.apple.stand_in.faults.clear()
+        # A pause that Apple asked for is over.
+        Server.objects.update(retry_at=timezone.now())
         for server in self.servers.values():
             if full:
                 runs.ask(ADMIN, Server.objects.get(pk=server.pk), full=True)
@@ -223,7 +225,9 @@ class Storm:
         self.apple.order(kind, count=count, endpoint=path if kind in OF_A_REQUEST else None)
 
     def _full(self, name: str) -> None:
-        runs.ask(ADMIN, Server.objects.get(pk=self.servers[name].pk), full=True)
+        """Refused during a pause that Apple asked for."""
+        with suppress(runs.CannotSync):
+            runs.ask(ADMIN, Server.objects.get(pk=self.servers[name].pk), full=True)
 
     def _sync(self, name: str, within: tuple[Any, ...] | None) -> None:
         with ExitStack() as stack:
