@@ -1,64 +1,144 @@
-"""A worker process of a test: `python -m tests.abm.worker SERVER STEP NUMBER` syncs a server, says
-"here" when it comes to a step for the NUMBERth time, and goes on when it is sent a line. "none" is
-never reached. In the end it says "ran" or "left".
+"""Worker processes of a test. Each syncs a server, stops at the steps that it was given, says
+"here", and goes on when it is told to; in the end it says "ran" or "left". They are forked from a
+process that has loaded Django already, so that each starts at once.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import multiprocessing
 import os
-import sys
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from typing import Any
 
 import django
+from django.apps import apps
+from django.conf import settings
+from django.db import connection
 
-STEPS = ("ask", "asked", "_write_devices", "_mark_listed", "_write_ledger", "_tell", "_count")
+if not apps.ready:
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mdm.settings")
+    django.setup()
+
+from abm import client, store, sync
+from tests.abm.patience import PATIENT
+
+# Within the transaction of a page, in order: the worker stops before each of them.
+WITHIN = ("_write_devices", "_mark_listed", "_write_ledger", "_tell", "_count", "_log_page")
+# Of one page: before Apple is asked, after it answered, and when all is written.
+STEPS = ("ask", "asked", *WITHIN, "committed")
+GO_ON, RECONNECT = "go on", "reconnect"
+
+_processes = multiprocessing.get_context("forkserver")
+_processes.set_forkserver_preload([__name__])
+_LONGEST = 60
+
+Stop = tuple[str, int]
 
 
-def _say(word: str) -> None:
-    print(word, flush=True)
+@dataclasses.dataclass(frozen=True)
+class Worker:
+    """A worker, as its test sees it."""
+
+    process: BaseProcess
+    pipe: Connection
+
+    def says(self) -> str:
+        """The next word; an empty one when it has ended."""
+        assert self.pipe.poll(_LONGEST), "The worker says nothing."
+        try:
+            return str(self.pipe.recv())
+        except (EOFError, ConnectionResetError):
+            return ""
+
+    def tell(self, word: str = GO_ON) -> None:
+        self.pipe.send(word)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.ended()
+
+    def freeze(self) -> None:
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def ended(self) -> int | None:
+        """Its exit code, once it has one."""
+        self.process.join(_LONGEST)
+        return self.process.exitcode
+
+    def _signal(self, number: signal.Signals) -> None:
+        assert self.process.pid is not None
+        os.kill(self.process.pid, number)
 
 
-def _stopping(number: int, call: Callable[..., Any], *, after: bool = False) -> Callable[..., Any]:
+@contextmanager
+def worker(url: str, server_id: int, *stops: Stop) -> Iterator[Worker]:
+    """A worker for the Apple at `url`. A stop is a step and the how manieth time it is come to."""
+    ours, theirs = _processes.Pipe()
+    database = {key: connection.settings_dict[key] for key in ("NAME", "HOST", "PORT", "USER")}
+    process = _processes.Process(target=_work, args=(theirs, database, url, server_id, stops))
+    process.start()
+    theirs.close()
+    started = Worker(process, ours)
+    try:
+        yield started
+    finally:
+        started.kill()
+        ours.close()
+
+
+# --- In the worker's process ---------------------------------------------------------------------
+
+
+def _work(
+    pipe: Connection, database: dict[str, Any], url: str, server_id: int, stops: list[Stop]
+) -> None:
+    connection.settings_dict.update(database)
+    settings.ENV = dataclasses.replace(settings.ENV, dep_url=url)
+
+    def stop() -> None:
+        pipe.send("here")
+        if pipe.recv() == RECONNECT:
+            connection.close()
+
+    for step, number in stops:
+        _stop_at(step, number, stop)
+    pipe.send("ran" if sync.sync(server_id, PATIENT) else "left")
+
+
+def _stop_at(step: str, number: int, stop: Callable[[], None]) -> None:
+    if step == "begin":
+        stop()
+        return
+    owner, name = {
+        "ask": (client.Client, "_send"),
+        "asked": (client.Client, "_send"),
+        "committed": (sync._Run, "_write"),
+        "_log_page": (sync._Run, "_log_page"),
+    }.get(step, (store, step))
+    after = step in ("asked", "committed")
+    setattr(owner, name, _stopping(getattr(owner, name), number, stop, after))
+
+
+def _stopping(
+    call: Callable[..., Any], number: int, stop: Callable[[], None], after: bool
+) -> Callable[..., Any]:
     calls = iter(range(1, 1_000_000))
 
     def stopped(*given: Any, **more: Any) -> Any:
         here = next(calls) == number
         if here and not after:
-            _stop()
+            stop()
         answer = call(*given, **more)
         if here and after:
-            _stop()
+            stop()
         return answer
 
     return stopped
-
-
-def _stop() -> None:
-    _say("here")
-    sys.stdin.readline()
-
-
-def main() -> None:
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mdm.settings")
-    django.setup()
-
-    from abm import store, sync
-    from abm.client import Client
-    from tests.abm.patience import PATIENT
-
-    server, step, number = int(sys.argv[1]), sys.argv[2], int(sys.argv[3])
-    if step in ("ask", "asked"):
-        stopped = _stopping(number, Client._send, after=step == "asked")
-        Client._send = lambda *given: stopped(*given)  # type: ignore[method-assign]
-    elif step == "committed":
-        store.write = _stopping(number, store.write, after=True)
-    elif step in STEPS:
-        setattr(store, step, _stopping(number, getattr(store, step)))
-    elif step == "begin":
-        _stop()
-    _say("ran" if sync.sync(server, PATIENT) else "left")
-
-
-if __name__ == "__main__":
-    main()
