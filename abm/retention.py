@@ -1,5 +1,5 @@
-"""Removes what the sync wrote long ago: runs with their logs and ledger entries; and uploads of
-tokens that were decided long ago. How, and for how long they are kept, is `mdm/retention.py`.
+"""Removes ABM's history: runs of the sync with their logs, entries of the ledger, and uploads of
+tokens that are decided. How, and for how long they are kept, is `mdm/retention.py`.
 
 The newest run of each server stays. A run that found nothing goes after a week: there is one every
 5 minutes. Of the ledger two entries stay for each serial number on each server, however old they
