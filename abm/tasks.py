@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from abm import servers, state, tokens
+from abm import retention, servers, state, tokens
 from abm import sync as syncing
 
 
@@ -37,3 +37,9 @@ def ask_for_lists() -> None:
 def remind() -> None:
     """Tell of tokens that are about to expire (abm/state.py)."""
     state.remind()
+
+
+@shared_task(name="abm.tasks.remove_old")
+def remove_old() -> None:
+    """Remove what the sync wrote and whose time is over (abm/retention.py)."""
+    retention.remove_old()

@@ -259,8 +259,9 @@ class Env:
         "GUARD_HISTORY_DAYS",
         _history_days,
         400,
-        "For how many days finished commands, answers, check-in messages, events and the escrow of"
-        " ended enrollments are kept; at least 7. The audit log is kept for good.",
+        "For how many days finished commands, answers, check-in messages, events, the escrow of"
+        " ended enrollments, and ABM's sync runs and ledger are kept; at least 7. The audit log is"
+        " kept for good.",
     )
     log_level: str = variable("GUARD_LOG_LEVEL", str, "INFO", "DEBUG, INFO, WARNING or ERROR.")
 

@@ -1,10 +1,10 @@
 """History does not grow for ever: what is older than GUARD_HISTORY_DAYS is removed, in small steps.
 
-Here are the walk and the core's own tables; what the commands app keeps is removed in
-`commands/retention.py`. Beside the tables named at the end, these grow and stay: audit rows and
-identities, which are the record of who did what and who may speak; periods, which tell a machine's
-life in a line each; quarantined cases, because a decision holds until it is taken back and one
-identity fills few rows.
+Here are the walk and the core's own tables; what the other apps keep is removed in
+`commands/retention.py` and `abm/retention.py`. Beside the tables named at the end, these grow and
+stay: audit rows and identities, which are the record of who did what and who may speak; periods,
+which tell a machine's life in a line each; quarantined cases, because a decision holds until it is
+taken back and one identity fills few rows.
 """
 
 from __future__ import annotations

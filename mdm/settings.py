@@ -198,6 +198,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": timedelta(hours=1),
         "options": {"expires": 600},
     },
+    "remove old runs and ledger entries": {
+        "task": "abm.tasks.remove_old",
+        "schedule": timedelta(hours=1),
+        "options": {"expires": 600},
+    },
 }
 # A sync may take long and mostly waits for Apple: it has workers of its own.
 CELERY_TASK_ROUTES = {"abm.tasks.*": {"queue": "abm"}}

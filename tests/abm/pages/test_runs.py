@@ -7,6 +7,7 @@ import re
 from datetime import timedelta
 
 import pytest
+from django.conf import settings
 from django.test import Client
 from django.utils import timezone
 
@@ -47,6 +48,13 @@ def test_runs_without_news_are_left_out_until_someone_asks_for_all(
     }.items():
         assert _shown(signed_in, query) == wanted, query
     assert "Show: <strong>all runs</strong>" in signed_in.get(f"{PAGE}?show=all").content.decode()
+
+
+def test_the_list_says_why_older_runs_are_missing(signed_in: Client) -> None:
+    page = signed_in.get(PAGE).content.decode()
+
+    assert "go after 7 days" in page
+    assert f"Older than {settings.ENV.history_days} days is not kept." in page
 
 
 @pytest.mark.parametrize(
