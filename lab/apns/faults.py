@@ -3,11 +3,10 @@ without one is in `lab.apns.rules`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from lab.errors import UnknownFault
+from lab import faults
 
 
 class FaultKind(StrEnum):
@@ -28,11 +27,7 @@ class FaultKind(StrEnum):
     @classmethod
     def named(cls, word: str) -> FaultKind:
         """Raises UnknownFault, naming the words there are."""
-        try:
-            return cls(word.lower())
-        except ValueError:
-            words = ", ".join(cls)
-            raise UnknownFault(f"No push fault is called {word!r}; there are {words}.") from None
+        return faults.named(cls, "push", word)
 
 
 @dataclass
@@ -49,32 +44,9 @@ class Fault:
     body: bool = False
 
 
-class FaultBoard:
-    """The faults ordered and not yet used up, oldest first."""
+class FaultBoard(faults.FaultBoard[Fault]):
+    """Faults of the push stand-in."""
 
-    def __init__(self) -> None:
-        self._faults: list[Fault] = []
-
-    def order(self, fault: Fault) -> None:
-        self._faults.append(fault)
-
-    def clear(self) -> None:
-        self._faults.clear()
-
-    def take(self, token: str) -> Fault | None:
+    def take_for(self, token: str) -> Fault | None:
         """The fault to play for a push to `token`, counted as used; None when there is none."""
-        for fault in self._faults:
-            if fault.token in (None, token):
-                self._use(fault)
-                return fault
-        return None
-
-    def __iter__(self) -> Iterator[Fault]:
-        return iter(tuple(self._faults))
-
-    def _use(self, fault: Fault) -> None:
-        if fault.count is None:
-            return
-        fault.count -= 1
-        if fault.count <= 0:
-            self._faults.remove(fault)
+        return self.take(lambda fault: fault.token in (None, token))

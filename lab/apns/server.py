@@ -132,7 +132,7 @@ class _Connection(asyncio.Protocol):
         if isinstance(request, rules.Answer):
             self._respond(stream_id, stream, request)
             return
-        fault = self._stand_in.faults.take(request.token)
+        fault = self._stand_in.faults.take_for(request.token)
         if fault is None:
             self._accept(stream_id, stream, request)
         else:

@@ -3,11 +3,11 @@ without one is in `lab.dep.service`."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
 
-from lab.errors import UnknownFault
+from lab import faults
 
 
 class FaultKind(StrEnum):
@@ -42,19 +42,13 @@ class FaultKind(StrEnum):
     @classmethod
     def named(cls, word: str) -> FaultKind:
         """Raises UnknownFault, naming the words there are."""
-        try:
-            return cls(word.lower())
-        except ValueError:
-            words = ", ".join(cls)
-            raise UnknownFault(f"No portal fault is called {word!r}; there are {words}.") from None
+        return faults.named(cls, "portal", word)
 
 
 SESSION = "/session"
 FETCH, SYNC = "/server/devices", "/devices/sync"
 PAGED = frozenset({FETCH, SYNC})
-_ASSIGNING = frozenset(
-    {"/profile", "/profile/devices", "/devices/disown", "/device/activationlock"}
-)
+_PER_SERIAL = frozenset({"/devices", "/devices/disown", "/profile", "/profile/devices"})
 
 IN_PAGES = frozenset({FaultKind.STUCK_CURSOR, FaultKind.DUPLICATES, FaultKind.LOSSY})
 PER_SERIAL = frozenset({FaultKind.FAILED, FaultKind.THROTTLED, FaultKind.NOT_ACCESSIBLE})
@@ -67,7 +61,7 @@ _PLACES: dict[FaultKind, frozenset[str]] = {
     FaultKind.DUPLICATES: frozenset({SYNC}),
     FaultKind.LOSSY: frozenset({SYNC}),
     **dict.fromkeys(CURSOR_ERRORS, PAGED),
-    **dict.fromkeys(PER_SERIAL, _ASSIGNING),
+    **dict.fromkeys(PER_SERIAL, _PER_SERIAL),
 }
 _ONLY_WITHIN_A_SESSION = frozenset({FaultKind.FORBIDDEN, FaultKind.STALE_SESSION})
 
@@ -111,20 +105,10 @@ class Fault:
         }
 
 
-class FaultBoard:
-    """The faults ordered and not yet used up, oldest first."""
+class FaultBoard(faults.FaultBoard[Fault]):
+    """Faults of the enrollment service."""
 
-    def __init__(self) -> None:
-        self._faults: list[Fault] = []
-
-    def order(self, fault: Fault) -> None:
-        self._faults.append(fault)
-
-    def clear(self, kind: FaultKind | None = None) -> None:
-        """Forget those of this kind, or all."""
-        self._faults = [fault for fault in self._faults if kind not in (None, fault.kind)]
-
-    def take(
+    def take_for(
         self,
         path: str,
         server: str | None,
@@ -133,20 +117,10 @@ class FaultBoard:
     ) -> Fault | None:
         """The first fault of one of the `kinds` for this request, counted as used. With `serials`
         it must concern one of them."""
-        for fault in self._faults:
-            if fault.kind not in kinds or not fault.fits(path, server):
-                continue
-            if serials is None or any(map(fault.concerns, serials)):
-                self._use(fault)
-                return fault
-        return None
-
-    def __iter__(self) -> Iterator[Fault]:
-        return iter(tuple(self._faults))
-
-    def _use(self, fault: Fault) -> None:
-        if fault.count is None:
-            return
-        fault.count -= 1
-        if fault.count <= 0:
-            self._faults.remove(fault)
+        return self.take(
+            lambda fault: (
+                fault.kind in kinds
+                and fault.fits(path, server)
+                and (serials is None or any(map(fault.concerns, serials)))
+            )
+        )

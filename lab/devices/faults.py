@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections import Counter
 from enum import StrEnum
 
-from lab.errors import UnknownFault
+from lab import faults
 
 
 class DeviceFault(StrEnum):
@@ -35,11 +35,7 @@ class DeviceFault(StrEnum):
     @classmethod
     def named(cls, word: str) -> DeviceFault:
         """Raises UnknownFault, naming the words there are."""
-        try:
-            return cls(word.lower())
-        except ValueError:
-            words = ", ".join(cls)
-            raise UnknownFault(f"No device fault is called {word!r}; there are {words}.") from None
+        return faults.named(cls, "device", word)
 
 
 COUNTED = frozenset({DeviceFault.ERROR, DeviceFault.LOST_REPLY, DeviceFault.REPEAT})
