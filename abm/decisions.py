@@ -201,6 +201,8 @@ def _undecided(outcome: Outcome, known: Held, operation: DeviceRecord | None) ->
     """Apple did not say. What we hold stays; of a device that we do not know its word is taken
     for the time being."""
     new = operation is not None and not known.facts and operation.op_type != OpType.DELETED
+    if new and operation:
+        outcome.entries.append(_entry(operation, Source.FEED, Decision.ADDED))
     outcome.entries.append(
         Entry(
             serial_number=known.serial_number,

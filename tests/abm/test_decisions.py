@@ -142,6 +142,16 @@ def test_while_apple_does_not_say_nothing_is_lost():
     assert outcome.held["A1"].doubtful
 
 
+def test_a_new_device_of_which_apple_does_not_say_comes_as_any_other_does():
+    doubt = record(op="added", date=10)
+
+    outcome = decisions.from_details({"A1": doubt}, {}, {}, at(60))
+
+    assert decided(outcome) == [Decision.ADDED, Decision.UNDECIDED]
+    assert outcome.held["A1"].listed
+    assert outcome.of(Decision.ADDED) == ["A1"]
+
+
 def test_what_changed_is_told_field_by_field():
     held = listed(record(asset_tag="7"), as_of=0)
 
