@@ -115,6 +115,18 @@ def test_a_deletion_that_comes_before_we_knew_the_device_outlasts_older_addition
     assert decided(outcome) == [Decision.STALE]
 
 
+def test_an_operation_of_the_very_second_that_is_known_is_settled_by_asking():
+    """Dates have whole seconds: which of the two came later is not in them."""
+    operation = record(op="modified", date=10, color="BLACK")
+    known = listed(record())
+    known["A1"].op_date = at(10)
+
+    for held, list_began in ((known, None), (listed(record(), as_of=10), None), ({}, at(10))):
+        outcome = decisions.from_feed([operation], held, list_began)
+        assert decided(outcome) == [Decision.ASKED]
+        assert outcome.doubts.keys() == {"A1"}
+
+
 def test_what_apple_says_of_the_device_itself_decides():
     held = listed(record(), as_of=50)
     doubt = record(op="deleted", date=10)
