@@ -9,7 +9,7 @@ are: the newest, and the newest that changed something. They tell why a device i
 from __future__ import annotations
 
 from mdm import retention
-from mdm.retention import BATCH, OLD, OLD_IDS, RESULT, Table
+from mdm.retention import A_WEEK, BATCH, OF_A_WEEK, OLD, OLD_IDS, RESULT, Table
 
 
 def remove_old(rows: int = BATCH) -> int:
@@ -18,25 +18,16 @@ def remove_old(rows: int = BATCH) -> int:
     return retention.run("abm", (_RUNS, _LINES, _LEDGER, _UPLOADS), rows)
 
 
-# The next rows that are older than a run that found nothing may become; GUARD_HISTORY_DAYS is never
-# less than these days.
-_OLD = """
-WITH next AS MATERIALIZED (
-    SELECT id, {moment} AS moment FROM {table} WHERE id > %(after)s ORDER BY id LIMIT %(rows)s
-), old AS MATERIALIZED (
-    SELECT id FROM next WHERE moment < now() - interval '7 days'
-)"""
-
 # The lookup of the newest run asks for the first key of a server in the order of an index, so that
 # no other plan can answer it.
 _RUNS = Table(
     "abm_syncrun",
-    _OLD.format(table="abm_syncrun", moment="asked_at")
+    OF_A_WEEK.format(table="abm_syncrun", moment="asked_at")
     + f""", due AS MATERIALIZED (
     SELECT r.id FROM abm_syncrun r
     WHERE r.id = ANY ({OLD_IDS})
           AND (r.finished_at < %(before)s
-               OR r.finished_at < now() - interval '7 days'
+               OR r.finished_at < {A_WEEK}
                   AND r.state = 'Finished' AND NOT r.full
                   AND (r.added, r.changed, r.removed, r.errors) = (0, 0, 0, 0))
           AND r.id < (SELECT n.id FROM abm_syncrun n
@@ -52,7 +43,7 @@ _RUNS = Table(
 # is older than the end of its run.
 _LINES = Table(
     "abm_runline",
-    _OLD.format(table="abm_runline", moment="at")
+    OF_A_WEEK.format(table="abm_runline", moment="at")
     + f""", orphaned AS MATERIALIZED (
     SELECT l.id FROM abm_runline l
     WHERE l.id = ANY ({OLD_IDS})

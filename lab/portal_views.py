@@ -6,16 +6,14 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
-from lab.control import ask
+from lab import forms
 from lab.dep.catalog import Family
 from lab.dep.faults import FaultKind
 from lab.errors import LabError
-from lab.place import Place
 from mdm.pages.frame import action, back, complain, is_fragment, page, say
 
 MOST_AT_ONCE = 1_000
@@ -100,12 +98,12 @@ def token(request: HttpRequest) -> HttpResponse:
 
 @action
 def buy(request: HttpRequest) -> HttpResponse:
-    count = request.POST.get("count", "")
-    if not (count.isascii() and count.isdigit() and 0 < int(count) <= MOST_AT_ONCE):
+    count = forms.number(request, MOST_AT_ONCE)
+    if count is None:
         complain(request, f"Say how many devices come, from 1 to {MOST_AT_ONCE:,}.")
     else:
         more = {key: request.POST.get(key, "") for key in ("family", "name")}
-        _order(request, f"{int(count):,} devices came.", "buy", count=int(count), **more)
+        _order(request, f"{count:,} devices came.", "buy", count=count, **more)
     return back(request, "lab-portal")
 
 
@@ -147,24 +145,18 @@ def default(request: HttpRequest) -> HttpResponse:
 
 @action
 def fault(request: HttpRequest) -> HttpResponse:
-    word, count = request.POST.get("fault", ""), request.POST.get("count", "1")
-    number = int(count) if count.isascii() and count.isdigit() and len(count) < 7 else 1
+    word = request.POST.get("fault", "")
     told = "Requests are answered as usual." if word == "clear" else "The fault is ordered."
-    _order(request, told, "fault", fault=word, count=number or None)
+    _order(request, told, "fault", fault=word, count=forms.times(request))
     return back(request, "lab-portal")
 
 
 def _order(request: HttpRequest, told: str, act: str, **more: Any) -> None:
-    try:
-        _ask(act, **more)
-    except LabError as error:
-        complain(request, str(error))
-    else:
-        say(request, told)
+    forms.carry_out(request, told, "abm", act=act, **more)
 
 
 def _ask(act: str, **more: Any) -> dict[str, Any]:
-    return ask(Place.under(settings.ENV.state_dir).socket, "abm", act=act, **more)
+    return forms.order("abm", act=act, **more)
 
 
 def _text_of(request: HttpRequest, name: str) -> str:

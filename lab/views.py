@@ -9,12 +9,11 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
+from lab import forms
 from lab.apns import FaultKind
-from lab.control import ask
 from lab.devices.faults import DeviceFault
 from lab.errors import LabError
-from lab.place import Place
-from mdm.pages.frame import action, back, complain, is_fragment, page, say
+from mdm.pages.frame import action, back, complain, is_fragment, page
 
 MOST_AT_ONCE = 100
 _APNS_WORDS = {
@@ -61,11 +60,11 @@ def lab(request: HttpRequest) -> HttpResponse:
 
 @action
 def add(request: HttpRequest) -> HttpResponse:
-    count = request.POST.get("count", "")
-    if not (count.isascii() and count.isdigit() and 0 < int(count) <= MOST_AT_ONCE):
+    count = forms.number(request, MOST_AT_ONCE)
+    if count is None:
         complain(request, f"Say how many devices to add, from 1 to {MOST_AT_ONCE}.")
     else:
-        _order(request, "add", f"{int(count)} devices begin to enroll.", count=int(count))
+        forms.carry_out(request, f"{count} devices begin to enroll.", "add", count=count)
     return back(request, "lab")
 
 
@@ -73,28 +72,20 @@ def add(request: HttpRequest) -> HttpResponse:
 def device(request: HttpRequest) -> HttpResponse:
     serial, word = request.POST.get("serial", ""), request.POST.get("fault", "")
     if word == "enroll":
-        _order(request, "enroll", f"{serial} begins to enroll.", serial=serial)
+        forms.carry_out(request, f"{serial} begins to enroll.", "enroll", serial=serial)
     else:
-        _order(request, "device", f"{serial}: done.", serials=[serial], fault=word, count=1)
+        forms.carry_out(
+            request, f"{serial}: done.", "device", serials=[serial], fault=word, count=1
+        )
     return back(request, "lab")
 
 
 @action
 def apns(request: HttpRequest) -> HttpResponse:
-    word, count = request.POST.get("fault", ""), request.POST.get("count", "1")
-    number = int(count) if count.isascii() and count.isdigit() and len(count) < 7 else 1
+    word = request.POST.get("fault", "")
     told = "Pushes are answered as usual." if word == "clear" else "The next pushes are spoiled."
-    _order(request, "apns", told, fault=word, count=number or None)
+    forms.carry_out(request, told, "apns", fault=word, count=forms.times(request))
     return back(request, "lab")
-
-
-def _order(request: HttpRequest, do: str, told: str, **arguments: Any) -> None:
-    try:
-        ask(_socket(), do, **arguments)
-    except LabError as error:
-        complain(request, str(error))
-    else:
-        say(request, told)
 
 
 def _status() -> dict[str, Any]:
@@ -104,7 +95,7 @@ def _status() -> dict[str, Any]:
         "most": MOST_AT_ONCE,
     }
     try:
-        status = ask(_socket(), "status")
+        status = forms.order("status")
     except LabError as error:
         return {**context, "problem": str(error)}
     for row in status["devices"]:
@@ -127,7 +118,3 @@ def _acts(row: dict[str, Any]) -> list[tuple[str, str]]:
 
 def _labelled(fault: DeviceFault) -> tuple[str, str]:
     return str(fault), _DEVICE_WORDS[fault]
-
-
-def _socket() -> Any:
-    return Place.under(settings.ENV.state_dir).socket

@@ -115,6 +115,9 @@ WITH next AS MATERIALIZED (
 ), old AS MATERIALIZED (
     SELECT id FROM next WHERE moment < %(before)s
 )"""
+# Where something goes sooner: rows of a week, which GUARD_HISTORY_DAYS is never less than.
+A_WEEK = "now() - interval '7 days'"
+OF_A_WEEK = OLD.replace("%(before)s", A_WEEK)
 OLD_IDS = "ARRAY(SELECT id FROM old)"
 
 # And ends with this; its part `removed` has a row for each that it removed.

@@ -7,19 +7,17 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from typing import Any
 
 from abm import servers, tokens
 from abm.models import Server
-from abm.wire.server_token import ServerToken
 from lab.dep import Clock, DepStandIn, Portal
 from lab.dep.faults import Fault, FaultKind
 from lab.dep.portal import MdmServer
 from lab.dep.records import render
 from lab.dep.tokens import issue
-from mdm import secrets
 from mdm.audit.actor import Actor
+from tests.abm.connected import connect
 from tests.abm.patience import PATIENT
 
 ADMIN = Actor.system("tests")
@@ -62,24 +60,9 @@ class Apple:
     def link(self, name: str, **more: Any) -> tuple[Server, MdmServer]:
         """The same without the exchange, which takes its time."""
         remote = self.portal.add_server(name)
-        remote.token = token = issue(self.clock.now())
-        expires = datetime.fromtimestamp(token.expires, UTC)
-        words = {
-            "consumer_key": token.consumer_key,
-            "consumer_secret": token.consumer_secret,
-            "access_token": token.access_token,
-            "access_secret": token.access_secret,
-        }
-        sealed = secrets.seal(
-            "server_token", ServerToken(**words, access_token_expiry=expires).to_json()
-        )
-        server = Server.objects.create(
-            name=name,
-            sealed_token=sealed,
-            token_expires_at=expires,
-            token_accepted_at=self.clock.now(),
-            **more,
-        )
+        remote.token = issue(self.clock.now())
+        words = {key: str(word) for key, word in remote.token.json().items() if key != "expires"}
+        server = connect(name, words, **more)
         return server, remote
 
     def renew(self, server: Server, remote: MdmServer) -> None:

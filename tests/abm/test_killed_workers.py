@@ -16,7 +16,8 @@ from lab.dep.cursors import Kind
 from mdm.webhooks.models import Event
 from tests.abm.apple import Apple
 from tests.abm.patience import PATIENT
-from tests.abm.worker import RECONNECT, STEPS, WITHIN, Stop, Worker, worker
+from tests.abm.steps import WITHIN
+from tests.abm.worker import RECONNECT, STEPS, Stop, Worker, worker
 from tests.e2e.waiting import until
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,8 +18,7 @@ from django.utils import timezone
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from abm import client as clients
-from abm import runs, store, sync
+from abm import runs, sync
 from abm.models import AbmDevice, LedgerEntry, Server, SyncRun
 from abm.wire.records import FACTS, read_device
 from lab.dep import Clock
@@ -27,6 +26,7 @@ from lab.dep.catalog import Family
 from lab.dep.faults import OF_A_REQUEST, FaultKind
 from mdm.models import Device
 from mdm.webhooks.models import Event
+from tests.abm import steps
 from tests.abm.apple import ADMIN, Apple, apple
 from tests.abm.patience import PATIENT
 
@@ -36,24 +36,6 @@ pytestmark = pytest.mark.django_db(transaction=True)
 EXPLORE = int(os.environ.get("STORMS", "0"))
 SERVERS = ("Office", "School")
 PAGE = 3
-# Where a worker may be gone: before each of these, the first ones within a page's transaction, in
-# order; once Apple was asked and has answered; and when a page is written.
-STEPS = {
-    "_write_devices": (store, "_write_devices"),
-    "_mark_listed": (store, "_mark_listed"),
-    "_write_ledger": (store, "_write_ledger"),
-    "_tell": (store, "_tell"),
-    "_count": (store, "_count"),
-    "log page": (sync._Run, "_log_page"),
-    "begin list": (store, "begin_list"),
-    "relink": (store, "relink"),
-    "finish": (runs, "finish"),
-    "ask": (clients.Client, "_send"),
-    "list": (clients.Client, "list_devices"),
-    "changes": (clients.Client, "list_changes"),
-    "details": (clients.Client, "details"),
-}
-AFTER = {"asked": (clients.Client, "_send"), "written": (sync._Run, "_write")}
 PASSING = (
     *(FaultKind.RESET, FaultKind.AFTER, FaultKind.CUT, FaultKind.NONSENSE, FaultKind.WRONG_SHAPE),
     *(FaultKind.HTML, FaultKind.UNAVAILABLE, FaultKind.TOO_MANY_REQUESTS, FaultKind.STALE_SESSION),
@@ -79,7 +61,9 @@ _in_portal = st.one_of(
     st.tuples(st.just("change"), _some, st.sampled_from(("CART-1", "CART-2", ""))),
     st.tuples(st.just("tick")),
 )
-_crash = st.tuples(st.just("crash"), st.sampled_from((*STEPS, *AFTER)), st.integers(1, 4))
+_crash = st.tuples(
+    st.just("crash"), st.sampled_from((*steps.PLACES, *steps.AFTER)), st.integers(1, 4)
+)
 _meanwhile = st.tuples(
     st.just("meanwhile"), st.integers(1, 5), st.lists(_in_portal, min_size=1, max_size=3)
 )
@@ -245,38 +229,20 @@ class Storm:
         self.compare_books()
 
     @contextmanager
-    def _meanwhile(self, number: int, steps: list[tuple[Any, ...]]) -> Iterator[None]:
+    def _meanwhile(self, number: int, happening: list[tuple[Any, ...]]) -> Iterator[None]:
         """Something happens in the portal before Apple's `number`th answer."""
 
         def play() -> None:
-            for step in steps:
+            for step in happening:
                 self.play(step)
 
         service = self.apple.stand_in.service
-        with patch.object(service, "answer", _at(number, service.answer, before=play)):
+        with patch.object(service, "answer", steps.at("answer", number, play, service.answer)):
             yield
 
     def _pick(self, which: int) -> list[str]:
         serials = list(self.apple.portal.devices)
         return [serials[which % len(serials)]] if serials else []
-
-
-def _at(
-    number: int, call: Callable[..., Any], *, before: Any = None, after: Any = None
-) -> Callable[..., Any]:
-    """`call`, and something more at its `number`th time."""
-    calls = iter(range(1, 1_000_000))
-
-    def wrapped(*given: Any, **more: Any) -> Any:
-        here = next(calls) == number
-        if here and before:
-            before()
-        answer = call(*given, **more)
-        if here and after:
-            after()
-        return answer
-
-    return wrapped
 
 
 @contextmanager
@@ -286,9 +252,7 @@ def _crashing(step: str, number: int) -> Iterator[None]:
     def crash() -> None:
         raise Crash
 
-    owner, name = STEPS.get(step) or AFTER[step]
-    when = {"after" if step in AFTER else "before": crash}
-    with patch.object(owner, name, _at(number, getattr(owner, name), **when)):
+    with patch.object(*steps.place_of(step), steps.at(step, number, crash)):
         yield
 
 
@@ -337,10 +301,10 @@ _SETTINGS = settings(
 
 
 @_SETTINGS
-@given(steps=_steps((*PASSING, *RESETTING, FaultKind.LOSSY), st.tuples(st.just("full"), _server)))
-def test_after_a_full_sync_the_database_is_apples_list(settings: Any, steps: list[Any]) -> None:
+@given(story=_steps((*PASSING, *RESETTING, FaultKind.LOSSY), st.tuples(st.just("full"), _server)))
+def test_after_a_full_sync_the_database_is_apples_list(settings: Any, story: list[Any]) -> None:
     with _storm(settings) as storm:
-        for step in steps:
+        for step in story:
             storm.play(step)
         storm.settle(full=True)
         check(storm)
@@ -368,14 +332,14 @@ _NOT_DECIDED = [
 
 
 @_SETTINGS
-@given(steps=_steps(PASSING))
-@example(steps=_TOLD_BACKWARDS)
-@example(steps=_NOT_DECIDED)
+@given(story=_steps(PASSING))
+@example(story=_TOLD_BACKWARDS)
+@example(story=_NOT_DECIDED)
 def test_the_feed_alone_is_enough_while_apple_leaves_nothing_out(
-    settings: Any, steps: list[Any]
+    settings: Any, story: list[Any]
 ) -> None:
     with _storm(settings) as storm:
-        for step in steps:
+        for step in story:
             storm.play(step)
         storm.settle(full=False)
         check(storm)

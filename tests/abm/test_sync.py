@@ -11,7 +11,8 @@ from abm.models import AbmDevice, LedgerEntry, Server, SyncRun
 from mdm.audit.actor import Actor
 from mdm.models import Device
 from mdm.webhooks.models import Event
-from tests.abm.conftest import PATIENT, connect
+from tests.abm.connected import connect
+from tests.abm.patience import PATIENT
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

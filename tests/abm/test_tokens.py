@@ -15,7 +15,7 @@ from abm.wire.server_token import WrongKey
 from mdm.audit.actor import Actor
 from mdm.audit.models import AuditEvent
 from mdm.webhooks.models import Event
-from tests.abm.conftest import PATIENT
+from tests.abm.patience import PATIENT
 from tests.abm.wire.files import a_year_from, content, sealed, words
 
 pytestmark = [

@@ -24,13 +24,12 @@ if not apps.ready:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mdm.settings")
     django.setup()
 
-from abm import client, store, sync
+from abm import sync
+from tests.abm import steps
 from tests.abm.patience import PATIENT
 
-# Within the transaction of a page, in order: the worker stops before each of them.
-WITHIN = ("_write_devices", "_mark_listed", "_write_ledger", "_tell", "_count", "_log_page")
 # Of one page: before Apple is asked, after it answered, and when all is written.
-STEPS = ("ask", "asked", *WITHIN, "committed")
+STEPS = ("ask", "asked", *steps.WITHIN, "committed")
 GO_ON, RECONNECT = "go on", "reconnect"
 
 _processes = multiprocessing.get_context("forkserver")
@@ -117,28 +116,4 @@ def _stop_at(step: str, number: int, stop: Callable[[], None]) -> None:
     if step == "begin":
         stop()
         return
-    owner, name = {
-        "ask": (client.Client, "_send"),
-        "asked": (client.Client, "_send"),
-        "committed": (sync._Run, "_write"),
-        "_log_page": (sync._Run, "_log_page"),
-    }.get(step, (store, step))
-    after = step in ("asked", "committed")
-    setattr(owner, name, _stopping(getattr(owner, name), number, stop, after))
-
-
-def _stopping(
-    call: Callable[..., Any], number: int, stop: Callable[[], None], after: bool
-) -> Callable[..., Any]:
-    calls = iter(range(1, 1_000_000))
-
-    def stopped(*given: Any, **more: Any) -> Any:
-        here = next(calls) == number
-        if here and not after:
-            stop()
-        answer = call(*given, **more)
-        if here and after:
-            stop()
-        return answer
-
-    return stopped
+    setattr(*steps.place_of(step), steps.at(step, number, stop))

@@ -11,7 +11,6 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime, timedelta
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -26,10 +25,9 @@ from django.utils import timezone
 
 from abm import client, conversation, store, sync
 from abm.models import AbmDevice, LedgerEntry, Server, SyncRun
-from abm.wire.server_token import ServerToken
-from mdm import secrets
 from mdm.models import Device
 from mdm.webhooks.models import Event
+from tests.abm.connected import connect
 from tests.bench.load import seconds_of
 
 DELTAS, CHANGES = 20, 100
@@ -179,16 +177,8 @@ def _connected(token: Mapping[str, Any], size: int) -> Server:
     """A server on empty tables with this token, as Apple has accepted it."""
     with connection.cursor() as cursor:
         cursor.execute(f"TRUNCATE {_TABLES} webhooks_event CASCADE")
-    expires = timezone.now() + timedelta(days=365)
     words = {key: token[key] for key in token if key != "expires"}
-    sealed = ServerToken(**words, access_token_expiry=expires.astimezone(UTC))
-    return Server.objects.create(
-        name="Bench",
-        page_size=size,
-        sealed_token=secrets.seal("server_token", sealed.to_json()),
-        token_expires_at=expires,
-        token_accepted_at=datetime.now(UTC),
-    )
+    return connect("Bench", words, page_size=size)
 
 
 def _memory(line: str) -> float:

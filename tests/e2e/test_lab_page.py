@@ -119,7 +119,9 @@ def test_a_person_is_the_portals_admin_on_its_page(world: World, tmp_path: Path)
     # The beat's syncs go on meanwhile: a fault of requests that nobody makes.
     page = admin.press("/lab/portal/", "/lab/portal/fault", fault="throttled", count="9")
     assert "throttled, 9 more" in page
-    assert "throttled, 9 more" not in admin.press("/lab/portal/", "/lab/portal/fault", fault="clear")
+    assert "throttled, 9 more" not in admin.press(
+        "/lab/portal/", "/lab/portal/fault", fault="clear"
+    )
 
 
 @pytest.mark.parametrize(

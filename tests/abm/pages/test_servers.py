@@ -11,7 +11,7 @@ from django.utils import timezone
 from abm import servers
 from abm.models import Server, TokenUpload
 from mdm.accounts.models import User
-from tests.abm.conftest import connect
+from tests.abm.connected import connect
 
 pytestmark = pytest.mark.django_db
 

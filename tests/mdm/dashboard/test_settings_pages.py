@@ -17,7 +17,7 @@ from lab.authority import Authority, Pair, ensure_authority
 from mdm import refusals
 from mdm.accounts.models import ApiToken, User
 from mdm.models import PushCertificate, Quarantine
-from tests.abm.conftest import connect
+from tests.abm.connected import connect
 from tests.machines import TOPIC, Machine
 from tests.mdm.dashboard.conftest import Enroll
 
