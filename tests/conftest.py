@@ -20,6 +20,8 @@ from mdm.local.parts import Parts
 
 _STARTED_BY_CONTROLLER = "GUARD_TEST_PARTS"
 _STORIES = "tests/e2e/"
+# What takes longest begins first, so that no process is left alone with it in the end.
+_LONGEST = (_STORIES, "tests/lab/test_demo.py", "tests/mdm/local/test_up.py")
 _worker = os.environ.get("PYTEST_XDIST_WORKER")
 
 
@@ -68,8 +70,14 @@ class _OneFileOneProcess(LoadScopeScheduling):
         return _STORIES if nodeid.startswith(_STORIES) else nodeid.partition("::")[0]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: not item.nodeid.startswith(_LONGEST))
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
+    # In the order above, not by the number of tests.
+    config.option.loadscopereorder = False
     return _OneFileOneProcess(config, log)
 
 

@@ -1,5 +1,5 @@
-"""Run as the server's process: the beat, its clock moved. Only the sync with ABM is due, and it was
-sent `sys.argv[1]` seconds ago; writes which tasks are sent now."""
+"""Run as the server's process: the beat, its clock moved. Only the sync with ABM may be due, and it
+was sent so many seconds ago as each argument says; writes which tasks are sent for each."""
 
 from __future__ import annotations
 
@@ -19,20 +19,21 @@ def main() -> None:
 
     from mdm.celery import app
 
-    sent: list[str] = []
+    sent: list[list[str]] = []
 
     class Told(Scheduler):
         def apply_async(self, entry: ScheduleEntry, *given: object, **more: object) -> object:
-            sent.append(entry.task)
+            sent[-1].append(entry.task)
             return super().apply_async(entry, *given, **more)
 
-    scheduler = Told(app)
-    now = app.now()
-    for entry in scheduler.schedule.values():
-        entry.last_run_at = now
-    moved = scheduler.schedule["sync with ABM"]
-    moved.last_run_at = now - timedelta(seconds=float(sys.argv[1]))
-    scheduler.tick()
+    for seconds in map(float, sys.argv[1:]):
+        scheduler, now = Told(app), app.now()
+        for entry in scheduler.schedule.values():
+            entry.last_run_at = now
+        moved = scheduler.schedule["sync with ABM"]
+        moved.last_run_at = now - timedelta(seconds=seconds)
+        sent.append([])
+        scheduler.tick()
     print(json.dumps(sent))
 
 
