@@ -99,7 +99,8 @@ def take_connection(server: Server) -> None:
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'"
-            " AND classid = %s AND objid = %s",
+            " AND classid = %s AND objid = %s AND database ="
+            " (SELECT oid FROM pg_database WHERE datname = current_database())",
             [conversation._LOCK, server.pk],
         )
 

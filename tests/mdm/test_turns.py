@@ -50,7 +50,11 @@ def count(query: str) -> int:
         return cursor.fetchone()[0]
 
 
-WAITING = "pg_locks WHERE locktype = 'advisory' AND NOT granted"
+# pg_locks tells of every database of the cluster, so of other tests' too.
+WAITING = (
+    "pg_locks WHERE locktype = 'advisory' AND NOT granted"
+    " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+)
 OTHERS = (
     "pg_stat_activity WHERE datname = current_database() AND backend_type = 'client backend'"
     " AND pid <> pg_backend_pid()"
