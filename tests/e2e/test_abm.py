@@ -6,17 +6,17 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
 from lab.devices.hardware import Model
 from mdm.local.environment import ROOT
+from tests.chromium import chromium
 from tests.e2e.sent import send, wait_for_state
 from tests.e2e.waiting import until
 from tests.e2e.world import World
@@ -29,14 +29,8 @@ _SOON = 60_000
 @pytest.fixture(scope="module")
 def page(world: World) -> Iterator[Page]:
     """A window in which the admin is signed in; whatever its console says is a failure."""
-    path = shutil.which("chromium") or shutil.which("chromium-browser")
-    if path is None:
-        pytest.skip("Chromium is not installed")
     trouble: list[str] = []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=path, args=["--no-sandbox", "--disable-gpu"]
-        )
+    with chromium() as browser:
         window = browser.new_context(base_url=world.server.people_url, accept_downloads=True)
         opened = window.new_page()
         opened.on("console", lambda said: said.type == "error" and trouble.append(said.text))
@@ -47,7 +41,6 @@ def page(world: World) -> Iterator[Page]:
         opened.get_by_role("button", name="Sign in", exact=True).click()
         opened.wait_for_url(f"{world.server.people_url}/")
         yield opened
-        browser.close()
     assert trouble == []
 
 

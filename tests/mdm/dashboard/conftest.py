@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -12,10 +11,12 @@ import pytest
 from django.core.cache import cache
 from django.test import Client
 from django.utils import timezone
+from playwright.sync_api import Browser
 
 from mdm.accounts.models import User
 from mdm.models import Device, Enrollment, EnrollmentPeriod
 from mdm.settings import BASE_DIR
+from tests import chromium as browsers
 from tests.machines import TOPIC, Machine, install_authority, install_push_certificate
 
 PASSWORD = "correct horse battery staple"
@@ -102,24 +103,11 @@ def machine(db: None) -> Machine:
 
 
 @pytest.fixture(scope="module")
-def chromium(django_db_setup: None) -> Iterator[Any]:
-    """Chromium, or a skip that says why.
-
-    While playwright runs, its event loop stands in this thread, and Django would keep the test
-    from its data. It ends with the module, so that other tests keep that guard.
+def chromium(django_db_setup: None) -> Iterator[Browser]:
+    """Chromium, or a skip that says why. It ends with the module, so that Django keeps other tests
+    from the database beside an event loop.
     """
-    path = shutil.which("chromium") or shutil.which("chromium-browser")
-    if path is None:
-        pytest.skip("Chromium is not installed")
     if not VENDOR.is_dir() or not AXE.exists():
         pytest.skip("the front end's assets are not built; `make assets` builds them")
-    from playwright.sync_api import sync_playwright
-
-    with pytest.MonkeyPatch.context() as patch, sync_playwright() as playwright:
-        patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
-        browser = playwright.chromium.launch(
-            executable_path=path,
-            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
-        )
+    with browsers.chromium() as browser:
         yield browser
-        browser.close()
