@@ -8,12 +8,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import psycopg
 import redis
 
+from mdm.local import postgres as cluster
 from mdm.local import valkey
 from mdm.local.server import BEAT, DEVICES, WORKER
 from tests.e2e.waiting import until
 from tests.e2e.world import World
+
+# What Celery logs when it has closed its connection and tries to have another.
+_GIVEN_UP = "Cannot connect to redis"
+_WAITING = "SELECT FROM pg_locks WHERE relation = 'commands_reply'::regclass AND NOT granted"
 
 
 def children(pid: int) -> list[int]:
@@ -83,6 +89,27 @@ def the_broker(world: World) -> Iterator[None]:
     _kill(world.server.pid("valkey"))
     yield
     world.server.restart("valkey")
+
+
+@contextmanager
+def the_broker_under_running_tasks(world: World) -> Iterator[None]:
+    """Tasks that were running when the broker went end when the worker has given up on it."""
+    log = world.logs / f"{WORKER}.log"
+    with _held_tasks(world):
+        given_up = log.read_text().count(_GIVEN_UP)
+        _kill(world.server.pid("valkey"))
+        until(lambda: log.read_text().count(_GIVEN_UP) > given_up)
+    yield
+    world.server.restart("valkey")
+
+
+@contextmanager
+def _held_tasks(world: World) -> Iterator[None]:
+    """Every task that reads replies waits until this ends, and at least one does."""
+    with psycopg.connect(cluster.url(world.server.state_dir)) as connection:
+        connection.execute("LOCK TABLE commands_reply IN ACCESS EXCLUSIVE MODE")
+        until(lambda: world.rows(_WAITING))
+        yield
 
 
 @contextmanager

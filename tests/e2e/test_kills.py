@@ -116,6 +116,17 @@ def test_a_command_whose_wake_up_the_broker_never_heard_of_is_carried_out_all_th
     _assert_each_was_answered_once(fleet)
 
 
+def test_a_worker_outlives_a_broker_that_went_while_its_tasks_ran(
+    world: World, fleet: Fleet
+) -> None:
+    fleet.finish()
+    with strikes.the_broker_under_running_tasks(world):
+        pass
+    fleet.send("SecurityInfo")
+    fleet.finish()
+    _assert_each_was_answered_once(fleet)
+
+
 def _strike_at_work(fleet: Fleet, strike: Strike, *, takes_commands: bool) -> None:
     """Kill something while a command is on its way to the devices."""
     command = fleet.send("RemoveProfile", Identifier="com.example.none")
