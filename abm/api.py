@@ -1,4 +1,6 @@
-"""Apple Business Manager in the REST API: servers, their devices, runs of the sync, the ledger."""
+"""Apple Business Manager in the REST API: servers, their devices, runs of the sync, the ledger, and
+disowning.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +17,16 @@ from rest_framework.exceptions import NotFound, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from abm import runs, servers, tokens
-from abm.models import AbmDevice, LedgerEntry, Server, SyncRun
+from abm import disowns, runs, servers, tokens
+from abm.models import AbmDevice, Disown, DisownDevice, LedgerEntry, Server, SyncRun
 from abm.serializers import (
     AbmDeviceSerializer,
     CertificateSerializer,
+    DisownDeviceSerializer,
+    DisownSerializer,
+    DisownWithCountsSerializer,
     LedgerSerializer,
+    NewDisownSerializer,
     NewServerSerializer,
     RunSerializer,
     RunWithLogSerializer,
@@ -38,6 +44,7 @@ from mdm.audit.actor import Actor
 answer_with(TokenRefused, Conflict)
 answer_with(ServerTokenError, Conflict)
 answer_with(runs.CannotSync, Conflict)
+answer_with(disowns.CannotDisown, Conflict)
 
 
 class ServerViewSet(
@@ -186,6 +193,58 @@ class AbmDeviceViewSet(
     lookup_value_converter = "int"
 
 
+class DisownViewSet(
+    mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[Disown]
+):
+    """Devices that someone had Apple take out of the organization, newest first."""
+
+    queryset = Disown.objects.all()
+    filter_backends = ()
+    lookup_value_converter = "int"
+
+    def get_serializer_class(self) -> type[DisownSerializer]:
+        return DisownSerializer if self.action == "list" else DisownWithCountsSerializer
+
+    @extend_schema(request=NewDisownSerializer, responses={202: DisownWithCountsSerializer})
+    def create(self, request: Request, **kwargs: Any) -> Response:
+        """Have Apple disown devices that are listed now. Nobody can undo it; say how many they are
+        as `confirmation`.
+        """
+        wanted = NewDisownSerializer(data=request.data)
+        wanted.is_valid(raise_exception=True)
+        ids = _listed(set(wanted.validated_data["serial_numbers"]))
+        made = disowns.ask(Actor.of(request), ids)
+        return Response(DisownWithCountsSerializer(made).data, status=status.HTTP_202_ACCEPTED)
+
+    @extend_schema(request=None, responses=DisownWithCountsSerializer)
+    @action(detail=True, methods=["post"])
+    def stop(self, request: Request, **kwargs: Any) -> Response:
+        """Leave those alone about which Apple was not asked yet."""
+        found = self.get_object()
+        disowns.stop(Actor.of(request), found)
+        return Response(DisownWithCountsSerializer(found).data)
+
+
+class DisownDeviceFilter(django_filters.FilterSet):  # type: ignore[misc]
+    """Which of the devices a list holds."""
+
+    disown = django_filters.NumberFilter(field_name="disown_id")
+    state = django_filters.MultipleChoiceFilter(choices=DisownDevice.State.choices)
+    serial_number = django_filters.CharFilter(max_length=64)
+
+    class Meta:
+        model = DisownDevice
+        fields: list[str] = []
+
+
+class DisownDeviceViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[DisownDevice]):
+    """What became of each device that someone had disowned."""
+
+    queryset = DisownDevice.objects.all()
+    serializer_class = DisownDeviceSerializer
+    filterset_class = DisownDeviceFilter
+
+
 class LedgerFilter(django_filters.FilterSet):  # type: ignore[misc]
     """Whose ledger to read."""
 
@@ -203,6 +262,20 @@ class LedgerViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[LedgerEntry])
     queryset = LedgerEntry.objects.all()
     serializer_class = LedgerSerializer
     filterset_class = LedgerFilter
+
+
+def _listed(serials: set[str]) -> list[int]:
+    """The ids of the devices that are listed now. Raises ValidationError for any that is not."""
+    rows = AbmDevice.objects.filter(current=True, removed_at=None).extra(
+        where=["abm_abmdevice.serial_number = ANY(%s)"], params=[list(serials)]
+    )
+    found = dict(rows.order_by().values_list("serial_number", "pk"))
+    unknown = sorted(serials - set(found))
+    if unknown:
+        named = ", ".join(unknown[:10]) + (" and others" if len(unknown) > 10 else "")
+        said = f"{len(unknown):,} of them are not in Apple Business Manager now: {named}."
+        raise ValidationError({"serial_numbers": [said]})
+    return list(found.values())
 
 
 def _decoded(text: str) -> bytes:

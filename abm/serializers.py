@@ -7,8 +7,17 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from abm import servers, state
-from abm.models import AbmDevice, LedgerEntry, RunLine, Server, SyncRun, TokenUpload
+from abm import disowns, servers, state
+from abm.models import (
+    AbmDevice,
+    Disown,
+    DisownDevice,
+    LedgerEntry,
+    RunLine,
+    Server,
+    SyncRun,
+    TokenUpload,
+)
 
 
 class StateSerializer(serializers.Serializer[state.State]):
@@ -160,3 +169,60 @@ class LedgerSerializer(serializers.ModelSerializer[LedgerEntry]):
             *("op_date", "decision", "changes"),
         ]
         read_only_fields = fields
+
+
+class NewDisownSerializer(serializers.Serializer[Any]):
+    """Which devices Apple shall take out of the organization. Nobody can undo it."""
+
+    serial_numbers = serializers.ListField(
+        child=serializers.CharField(max_length=64), allow_empty=False, max_length=50_000
+    )
+    confirmation = serializers.IntegerField(help_text="How many serial numbers these are.")
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        count = len(set(attrs["serial_numbers"]))
+        if attrs["confirmation"] != count:
+            raise serializers.ValidationError(
+                {"confirmation": [f"These are {count:,} serial numbers. Nothing was disowned."]}
+            )
+        return attrs
+
+
+class DisownDeviceSerializer(serializers.ModelSerializer[DisownDevice]):
+    """What became of one device."""
+
+    disown = serializers.IntegerField(source="disown_id", read_only=True)
+    server = serializers.IntegerField(source="server_id", read_only=True)
+
+    class Meta:
+        model = DisownDevice
+        fields = [
+            *("id", "disown", "serial_number", "server", "state", "sentence"),
+            *("asked_at", "settled_at"),
+        ]
+        read_only_fields = fields
+
+
+class DisownSerializer(serializers.ModelSerializer[Disown]):
+    """Someone's wish to disown devices."""
+
+    class Meta:
+        model = Disown
+        fields = ["id", "asked_by", "asked_at"]
+        read_only_fields = fields
+
+
+class DisownWithCountsSerializer(DisownSerializer):
+    """Someone's wish to disown devices, and how far it has come."""
+
+    counts = serializers.SerializerMethodField(
+        help_text="How many devices are in which state. It is over when none is Waiting or Asked."
+    )
+
+    class Meta(DisownSerializer.Meta):
+        fields = [*DisownSerializer.Meta.fields, "counts"]
+        read_only_fields = fields
+
+    @extend_schema_field(serializers.DictField(child=serializers.IntegerField()))
+    def get_counts(self, disown: Disown) -> dict[str, int]:
+        return disowns.counts(disown)

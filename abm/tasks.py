@@ -4,21 +4,29 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from abm import retention, servers, state, tokens
+from abm import disowns, retention, servers, state, tokens
 from abm import sync as syncing
 
 
 @shared_task(name="abm.tasks.sync_due")
 def sync_due() -> None:
-    """Call workers to every server whose five minutes are over, and to undecided uploads."""
+    """Call workers to every server whose five minutes are over, and to what waits for one."""
     servers.sync_due()
     tokens.publish_waiting()
+    disowns.publish_waiting()
 
 
 @shared_task(name="abm.tasks.sync")
 def sync(server_id: int) -> None:
-    """Run one server's sync (abm/sync.py)."""
+    """Run one server's sync (abm/sync.py), and then what had to wait for its end."""
     syncing.sync(server_id)
+    disowns.publish_waiting(server_id)
+
+
+@shared_task(name="abm.tasks.disown")
+def disown(server_id: int) -> None:
+    """Have Apple disown what waits for that (abm/disowns.py)."""
+    disowns.carry_out(server_id)
 
 
 @shared_task(name="abm.tasks.check_token")

@@ -5,7 +5,14 @@ from __future__ import annotations
 from django.urls import URLPattern, URLResolver, path, re_path
 from rest_framework.routers import SimpleRouter
 
-from abm.api import AbmDeviceViewSet, LedgerViewSet, RunViewSet, ServerViewSet
+from abm.api import (
+    AbmDeviceViewSet,
+    DisownDeviceViewSet,
+    DisownViewSet,
+    LedgerViewSet,
+    RunViewSet,
+    ServerViewSet,
+)
 from commands.api import CommandTypeViewSet, CommandViewSet, EntryViewSet
 from enrollment.api import LinkViewSet
 from mdm.api.answers import NothingHere
@@ -26,6 +33,8 @@ router.register("command-types", CommandTypeViewSet, basename="commandtype")
 router.register("abm-servers", ServerViewSet, basename="abmserver")
 router.register("abm-devices", AbmDeviceViewSet, basename="abmdevice")
 router.register("abm-runs", RunViewSet, basename="abmrun")
+router.register("abm-disowns", DisownViewSet, basename="abmdisown")
+router.register("abm-disown-devices", DisownDeviceViewSet, basename="abmdisowndevice")
 router.register("abm-ledger", LedgerViewSet, basename="abmledger")
 router.register("links", LinkViewSet)
 router.register("quarantine", QuarantineViewSet)

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from abm.pages import devices, import_serials, runs, servers, sync
+from abm.pages import devices, disowns, import_serials, runs, servers, sync
 
 app_name = "abm"
 
@@ -20,6 +20,11 @@ urlpatterns = [
     path("devices/import/<slug:key>/", import_serials.result, name="import_result"),
     path("devices/import/<slug:key>/unknown.csv", import_serials.unknown, name="import_unknown"),
     path("devices/import/<slug:key>/problems.csv", import_serials.problems, name="import_problems"),
+    path("disowns/", disowns.disowns, name="disowns"),
+    path("disowns/choose", disowns.choose, name="disown_choose"),
+    path("disowns/new/", disowns.confirm, name="disown_confirm"),
+    path("disowns/<int:pk>/", disowns.disown, name="disown"),
+    path("disowns/<int:pk>/stop", disowns.stop, name="disown_stop"),
     path("sync", sync.card, name="sync_card"),
     path("sync-now", sync.sync_now, name="sync_now"),
     path("running", sync.running, name="running"),

@@ -9,13 +9,14 @@ from typing import Any
 
 from django.utils.dateparse import parse_datetime
 
-from abm.models import LedgerEntry, SyncRun
+from abm.models import DisownDevice, LedgerEntry, SyncRun
 from abm.wire.records import TIMES, OpType
 from mdm.standing import Tone
 
 Decision = LedgerEntry.Decision
 Source = LedgerEntry.Source
 State = SyncRun.State
+Disowned = DisownDevice.State
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,16 @@ DECISION_LOOKS: dict[str, Look] = {
     Decision.UNDECIDED: Look("Undecided", "warning", "alert-triangle"),
 }
 
+DISOWN_LOOKS: dict[str, Look] = {
+    Disowned.DISOWNED: Look("Disowned", "good", "check"),
+    Disowned.NOT_OURS: Look("Not ours", "off", "circle-dashed"),
+    Disowned.REFUSED: Look("Refused", "bad", "alert-circle"),
+    Disowned.UNCLEAR: Look("Unclear", "warning", "shield-question"),
+    Disowned.NOT_ASKED: Look("Not asked", "off", "player-stop"),
+    Disowned.ASKED: Look("Being asked", "busy", "progress"),
+    Disowned.WAITING: Look("Waiting", "busy", "hourglass"),
+}
+
 PROFILE_LOOKS: dict[str, Look] = {
     "empty": Look("None", "off", "circle-dashed"),
     "assigned": Look("Assigned", "busy", "hourglass"),
@@ -63,6 +74,8 @@ def said(entry: LedgerEntry) -> str:
     """What Apple said, or did not have to."""
     if entry.source == Source.OURS:
         return "Here: its server was disconnected"
+    if entry.source == Source.DISOWN:
+        return f"Apple, asked to disown it: {entry.op_type or 'no answer'}"
     if entry.source == Source.LIST:
         return "Apple: it is on the whole list"
     if entry.source == Source.DETAILS:
@@ -86,6 +99,8 @@ def decided(entry: LedgerEntry, newer: datetime | None = None) -> str:
         return changes(entry.changes or {}) or "taken over"
     if entry.decision == Decision.STALE and newer is not None:
         return f"ignored: it came late, a newer operation of {moment(newer)} was known"
+    if entry.source == Source.DISOWN:
+        return "Apple is asked whether it is still ours"
     if entry.decision == Decision.REPEATED:
         return _REPEATED.get(entry.source, "nothing to do: it says what was known already")
     return _DECIDED[Decision(entry.decision)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from django import template
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -9,7 +11,7 @@ from django.utils.safestring import SafeString
 from abm.models import AbmDevice, LedgerEntry, SyncRun
 from abm.pages import words
 from abm.state import State
-from mdm.templatetags.guard import badge, icon
+from mdm.templatetags.guard import badge, drawn_meter, icon
 
 register = template.Library()
 
@@ -23,6 +25,20 @@ def server_state(state: State) -> SafeString:
 def run_state(run: SyncRun) -> SafeString:
     look = words.RUN_LOOKS[run.state]
     return badge(look.word, look.tone, look.icon, words.outcome(run))
+
+
+@register.simple_tag
+def disown_state(value: str, title: str = "") -> SafeString:
+    look = words.DISOWN_LOOKS[value]
+    return badge(look.word, look.tone, look.icon, title)
+
+
+@register.simple_tag
+def disown_meter(counts: Mapping[str, int]) -> SafeString:
+    """How far it has come with the devices of a Disown."""
+    looks = words.DISOWN_LOOKS.items()
+    parts = [(look.word, look.tone, counts.get(key, 0)) for key, look in looks]
+    return drawn_meter(parts, "no devices")
 
 
 @register.simple_tag

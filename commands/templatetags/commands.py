@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from django import template
-from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from commands.models import QueueEntry
 from commands.pages.states import LOOKS, State
-from mdm.templatetags.guard import badge
+from mdm.templatetags.guard import badge, drawn_meter
 
 register = template.Library()
 
@@ -29,18 +28,6 @@ def state(value: str, title: str = "") -> SafeString:
 
 @register.simple_tag
 def meter(counts: Mapping[str, int]) -> SafeString:
-    """How far a command has come, as one bar; the numbers beside it say the same in words."""
-    total = sum(counts.values()) or 1
-    pieces, start = [], 0.0
-    for known, look in LOOKS.items():
-        width = 100 * counts.get(known.value, 0) / total
-        if width:
-            pieces.append((look.tone, f"{start:.3f}", f"{width:.3f}"))
-            start += width
-    words = ", ".join(f"{counts[s.value]:,} {s.value}" for s in LOOKS if counts.get(s.value))
-    return format_html(
-        '<svg class="meter" viewBox="0 0 100 1" preserveAspectRatio="none" role="img"'
-        ' aria-label="{}">{}</svg>',
-        words or "no receivers",
-        format_html_join("", '<rect class="{}" x="{}" y="0" width="{}" height="1"></rect>', pieces),
-    )
+    """How far a command has come."""
+    parts = [(known.value, look.tone, counts.get(known.value, 0)) for known, look in LOOKS.items()]
+    return drawn_meter(parts, "no receivers")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -87,6 +87,25 @@ def badge(word: str, tone: str, icon_name: str, title: str = "") -> SafeString:
         format_html(' title="{}"', title) if title else "",
         icon(icon_name),
         word,
+    )
+
+
+def drawn_meter(parts: Sequence[tuple[str, str, int]], otherwise: str) -> SafeString:
+    """How far something has come, as one bar of parts: word, tone and count of each. The numbers
+    beside it say the same in words; with nothing to count it says `otherwise`.
+    """
+    shown = [part for part in parts if part[2]]
+    total = sum(count for _, _, count in shown)
+    pieces, start = [], 0.0
+    for _, tone, count in shown:
+        width = 100 * count / total
+        pieces.append((tone, f"{start:.3f}", f"{width:.3f}"))
+        start += width
+    return format_html(
+        '<svg class="meter" viewBox="0 0 100 1" preserveAspectRatio="none" role="img"'
+        ' aria-label="{}">{}</svg>',
+        ", ".join(f"{count:,} {word}" for word, _, count in shown) or otherwise,
+        format_html_join("", '<rect class="{}" x="{}" y="0" width="{}" height="1"></rect>', pieces),
     )
 
 

@@ -26,6 +26,8 @@ def test_the_schema_names_every_resource_and_every_error(api):
     resources = {path.split("/")[3] for path in schema["paths"]}
     assert resources == {
         "abm-devices",
+        "abm-disown-devices",
+        "abm-disowns",
         "abm-ledger",
         "abm-runs",
         "abm-servers",
