@@ -2,9 +2,9 @@
 
 Here are the walk and the core's own tables; what the other apps keep is removed in
 `commands/retention.py` and `abm/retention.py`. Beside the tables named at the end, these grow and
-stay: audit rows and identities, which are the record of who did what and who may speak; periods,
-which tell a machine's life in a line each; quarantined cases, because a decision holds until it is
-taken back and one identity fills few rows.
+stay: audit rows, what was disowned, and identities, which are the record of who did what and who
+may speak; periods, which tell a machine's life in a line each; quarantined cases, because a
+decision holds until it is taken back and one identity fills few rows.
 """
 
 from __future__ import annotations

@@ -6,40 +6,99 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('abm', '0001_initial'),
+        ("abm", "0001_initial"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='Disown',
+            name="Disown",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('asked_by', models.CharField(max_length=200)),
-                ('asked_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("asked_by", models.CharField(max_length=200)),
+                (
+                    "asked_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now()),
+                ),
             ],
         ),
         migrations.AlterField(
-            model_name='ledgerentry',
-            name='source',
-            field=models.CharField(choices=[('list', 'List'), ('feed', 'Feed'), ('details', 'Details'), ('disown', 'Disown'), ('ours', 'Ours')], max_length=10),
+            model_name="ledgerentry",
+            name="source",
+            field=models.CharField(
+                choices=[
+                    ("list", "List"),
+                    ("feed", "Feed"),
+                    ("details", "Details"),
+                    ("disown", "Disown"),
+                    ("ours", "Ours"),
+                ],
+                max_length=10,
+            ),
         ),
         migrations.CreateModel(
-            name='DisownDevice',
+            name="DisownDevice",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('serial_number', models.CharField(max_length=64)),
-                ('state', models.CharField(choices=[('Waiting', 'Waiting'), ('Asked', 'Asked'), ('Disowned', 'Disowned'), ('Not ours', 'Not Ours'), ('Refused', 'Refused'), ('Unclear', 'Unclear'), ('Not asked', 'Not Asked')], db_default='Waiting', default='Waiting', max_length=10)),
-                ('sentence', models.CharField(blank=True, db_default='', max_length=500)),
-                ('asked_at', models.DateTimeField(null=True)),
-                ('settled_at', models.DateTimeField(null=True)),
-                ('disown', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='devices', to='abm.disown')),
-                ('server', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='disowned', to='abm.server')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("serial_number", models.CharField(max_length=64)),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("Waiting", "Waiting"),
+                            ("Asked", "Asked"),
+                            ("Disowned", "Disowned"),
+                            ("Not ours", "Not Ours"),
+                            ("Refused", "Refused"),
+                            ("Unclear", "Unclear"),
+                            ("Not asked", "Not Asked"),
+                        ],
+                        db_default="Waiting",
+                        default="Waiting",
+                        max_length=10,
+                    ),
+                ),
+                ("sentence", models.CharField(blank=True, db_default="", max_length=500)),
+                ("asked_at", models.DateTimeField(null=True)),
+                ("settled_at", models.DateTimeField(null=True)),
+                (
+                    "disown",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="devices",
+                        to="abm.disown",
+                    ),
+                ),
+                (
+                    "server",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="disowned",
+                        to="abm.server",
+                    ),
+                ),
             ],
             options={
-                'indexes': [models.Index(fields=['disown', 'state'], name='abm_disown_state')],
-                'constraints': [models.UniqueConstraint(condition=models.Q(('state__in', ['Waiting', 'Asked'])), fields=('server', 'serial_number'), name='abm_disown_once_at_a_time')],
+                "indexes": [models.Index(fields=["disown", "state"], name="abm_disown_state")],
+                "constraints": [
+                    models.UniqueConstraint(
+                        condition=models.Q(("state__in", ["Waiting", "Asked"])),
+                        fields=("server", "serial_number"),
+                        name="abm_disown_once_at_a_time",
+                    )
+                ],
             },
         ),
     ]

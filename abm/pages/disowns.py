@@ -108,8 +108,8 @@ def _confirmation(ids: list[int]) -> dict[str, Any]:
     return {
         "title": f"Disown {one or count}",
         "button": f"Disown {count}",
-        "words": "If it is not in use any more, that is right. To move it to another server,"
-        " reassign it in Apple Business Manager instead.",
+        "words": "Disown what you sold or gave away. To move a device to another server, reassign"
+        " it in Apple Business Manager instead.",
         "confirmation": one or str(len(ids)),
         "back": reverse("abm:devices"),
         "servers": [(servers[pk], by_server[pk]) for pk in sorted(by_server)],

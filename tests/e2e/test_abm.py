@@ -125,6 +125,25 @@ def test_sync_now_brings_what_changed_and_the_device_says_so(
     assert [each["changes"] for each in changed] == [{"asset_tag": ["", "CART-7"]}]
 
 
+def test_a_disowned_device_leaves_the_list_without_a_further_click(
+    world: World, page: Page, connected: list[str]
+) -> None:
+    serial = connected[11]
+    page.goto(f"/abm/devices/?q={serial}")
+    page.get_by_label(f"Select {serial}").check()
+    page.get_by_role("button", name="Disown…").click()
+    page.get_by_label("to confirm").fill(serial)
+    page.get_by_role("button", name="Disown 1 device").click()
+    expect(page.locator("#disown-progress")).to_contain_text("Disowned 1", timeout=_SOON)
+
+    def removed() -> Any:
+        [row] = world.admin.get("/abm-devices/", serial_number=serial)["results"]
+        return row["removed_at"]
+
+    until(removed)
+    assert portal(world, "status", search=serial)["devices"] == []
+
+
 def test_an_expired_token_stops_the_sync_and_no_enrolled_device(
     world: World, page: Page, connected: list[str]
 ) -> None:

@@ -10,10 +10,12 @@ import pytest
 from django.utils import timezone
 from playwright.sync_api import Browser, Page, expect
 
-from abm.models import RunLine, Server, SyncRun
+from abm import disowns
+from abm.models import DisownDevice, RunLine, Server, SyncRun
 from commands.models import QueueEntry
 from mdm import selection
 from mdm.accounts.models import User
+from mdm.audit.actor import Actor
 from mdm.models import Device
 from tests.abm.pages.conftest import Connect, Listed, Noted, Ran
 from tests.mdm.dashboard.conftest import Enroll
@@ -59,12 +61,18 @@ def paths(
     for decision in ("added", "changed", "stale", "asked", "undecided", "removed"):
         noted(server, "C02MAC", decision, run_id=ended.pk, changes={"color": ["RED", "BLUE"]})
     token = selection.freeze(admin.pk, [row.pk])
+    disown = disowns.ask(Actor.person(admin), [listed(f"OLD{n}", server).pk for n in range(9)])
+    for each, state in zip(disown.devices.order_by("pk"), DisownDevice.State.values, strict=False):
+        DisownDevice.objects.filter(pk=each.pk).update(state=state, sentence=f"Because: {state}.")
     return {
         "devices": "/abm/devices/",
         "devices, narrowed": f"/abm/devices/?q=C02&family=Mac&selection={token}",
         "removed": "/abm/devices/?listed=removed",
         "none fits": "/abm/devices/?q=nothing",
         "import": "/abm/devices/import/",
+        "disown": f"/abm/devices/disowns/new/?of={token}",
+        "disowned": f"/abm/devices/disowns/{disown.pk}/",
+        "all disowned": "/abm/devices/disowns/",
         "runs": "/abm/runs/",
         "no runs": "/abm/runs/?state=Interrupted",
         "run": f"/abm/runs/{ended.pk}/",
@@ -112,6 +120,9 @@ def test_the_empty_pages_are_whole_too(
     found: list[str] = []
     page.goto("/abm/runs/")
     found += _faults(page, "no runs")
+    page.goto("/abm/devices/disowns/")
+    expect(page.get_by_text("Nothing was ever disowned")).to_be_visible()
+    found += _faults(page, "nothing disowned")
     page.goto("/abm/devices/")
     expect(page.get_by_role("link", name="Connect Apple Business Manager")).to_be_visible()
     found += _faults(page, "not connected")
@@ -259,3 +270,26 @@ def test_reading_and_syncing_work_without_scripts(
 
     expect(page.locator("#abm-sync")).to_contain_text("Waiting for a worker")
     expect(page).to_have_url(re.compile(r"/abm/devices/\?.*q=c02"))
+
+
+def test_devices_are_chosen_confirmed_and_watched_without_a_reload(
+    page: Page, server: Server, listed: Listed
+) -> None:
+    for number in range(3):
+        listed(f"OLD{number}", server)
+    page.goto("/abm/devices/")
+    for number in range(2):
+        page.get_by_label(f"Select OLD{number}").check()
+    page.get_by_role("button", name="Disown…").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Disown 2 devices")
+    button = page.get_by_role("button", name="Disown 2 devices")
+    expect(button).to_be_disabled()
+    page.get_by_label("to confirm").fill("2")
+    button.click()
+    progress = page.locator("#disown-progress")
+    expect(progress).to_contain_text("Waiting 2")
+    DisownDevice.objects.filter(serial_number="OLD0").update(state=DisownDevice.State.DISOWNED)
+    expect(progress).to_contain_text("Disowned 1")
+    page.get_by_role("button", name="Stop").click()
+    expect(progress).to_contain_text("Not asked 1")
+    expect(progress).to_contain_text("Outcome")

@@ -14,7 +14,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from abm.models import AbmDevice, RunLine, Server, SyncRun
+from abm.models import AbmDevice, Disown, DisownDevice, RunLine, Server, SyncRun
 from tests.abm.pages.conftest import Connect, Listed, Noted, Ran
 from tests.mdm.dashboard.conftest import Enroll
 
@@ -25,6 +25,7 @@ WRITE = bool(os.environ.get("WRITE_BASELINES"))
 def _paths() -> dict[str, str]:
     device = AbmDevice.objects.order_by("pk")[0].device_id
     run = SyncRun.objects.order_by("pk")[0].pk
+    disown = Disown.objects.order_by("pk")[0].pk
     return {
         "devices": "/abm/devices/",
         "devices, narrowed": "/abm/devices/?q=S01&enrolled=yes&family=iPhone&sort=-seen",
@@ -32,6 +33,8 @@ def _paths() -> dict[str, str]:
         "export": "/abm/devices/export.csv",
         "serial numbers": "/abm/devices/serial-numbers.csv",
         "import": "/abm/devices/import/",
+        "disowns": "/abm/devices/disowns/?q=S",
+        "disown": f"/abm/devices/disowns/{disown}/?q=S",
         "sync card": "/abm/sync",
         "running": "/abm/running",
         "runs": "/abm/runs/",
@@ -70,6 +73,13 @@ def test_pages_cost_what_they_are_known_to_cost_however_much_they_list(
             RunLine.objects.create(run=SyncRun.objects.order_by("pk")[0], sentence=serial)
             noted(server, serial, "added", run_id=SyncRun.objects.order_by("pk")[0].pk)
             noted(server, "S00", "stale")
+            Disown.objects.create()
+            for which in (Disown.objects.earliest, Disown.objects.latest):
+                DisownDevice.objects.create(
+                    disown=which("pk"),
+                    server=Server.objects.earliest("pk"),
+                    serial_number=f"{serial}-{which.__name__}",
+                )
 
     populate(["S00", "S01"])
     few = _measure(signed_in)
