@@ -259,6 +259,8 @@ def test_a_pause_that_apple_asks_for_is_kept(
     lab_apple.order(FaultKind.TOO_MANY_REQUESTS, endpoint=endpoint, seconds=600, count=1)
     lab_apple.order(FaultKind.STALE_SESSION, count=1)
     disown = disowns.ask(ADMIN, ids(office))
+    # Something that the sync is to find out, but not now.
+    office.devices.update(doubtful=True)
     carried_out(office)
     assert set(states(disown).values()) == {"Waiting"}
     assert office.problem == Server.Problem.THROTTLED
