@@ -132,11 +132,17 @@ class Supervisor:
         self._asked_to_stop.set()
 
     def stop(self) -> None:
-        """Stop every child, the last started first, and the leash."""
+        """Stop every child, those last started first, and the leash. What was started side by side
+        is stopped side by side.
+        """
         while self._running:
-            child, process = self._running[-1]
-            _end(child, process)
-            self._forget(child, process)
+            last = max(self._round(child) for child, _ in self._running)
+            together = [pair for pair in self._running if self._round(pair[0]) == last]
+            for child, process in together:
+                _ask_to_end(child, process)
+            for child, process in together:
+                _see_end(child, process)
+                self._forget(child, process)
         if self._leash.stdin is not None and not self._leash.stdin.closed:
             self._tell_leash("done")
             with suppress(BrokenPipeError):
@@ -183,12 +189,16 @@ class Supervisor:
         except FileNotFoundError as error:
             raise PartFailed(f"{child.name} did not start: {error.filename} is missing") from None
         self._running.append((child, process))
-        started_in = self._rounds.get(child.name) or max(self._rounds.values(), default=0) + 1
+        started_in = self._round(child)
         self._tell_leash(f"hold {process.pid} {int(child.stop_signal)} {started_in}")
         return process
 
     def _find(self, name: str) -> tuple[Child, subprocess.Popen[bytes]]:
         return {pair[0].name: pair for pair in self._running}[name]
+
+    def _round(self, child: Child) -> int:
+        """In which call of `start` it came; what `run` runs comes after all of them."""
+        return self._rounds.get(child.name) or max(self._rounds.values(), default=0) + 1
 
     def _forget(self, child: Child, process: subprocess.Popen[bytes]) -> None:
         self._running.remove((child, process))
@@ -218,8 +228,17 @@ class Supervisor:
 
 
 def _end(child: Child, process: subprocess.Popen[bytes]) -> None:
+    _ask_to_end(child, process)
+    _see_end(child, process)
+
+
+def _ask_to_end(child: Child, process: subprocess.Popen[bytes]) -> None:
     with suppress(ProcessLookupError):
         process.send_signal(child.stop_signal)
+
+
+def _see_end(child: Child, process: subprocess.Popen[bytes]) -> None:
+    """Wait until it has ended, and end what it would not."""
     try:
         process.wait(child.grace)
     except subprocess.TimeoutExpired:

@@ -6,7 +6,7 @@ import plistlib
 import socket
 import ssl
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -80,21 +80,45 @@ def rest(client: socket.socket) -> bytes:
     return got
 
 
+@pytest.fixture(scope="module")
+def patient_port(
+    django_db_setup: None, parts: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[int]:
+    """The port of a server that waits for a minute, for all tests that do not look at what it
+    writes.
+    """
+    with _running(tmp_path_factory.mktemp("patient"), parts, seconds=60) as port:
+        yield port
+
+
 @pytest.fixture
-def server(request, transactional_db, parts: Path, tmp_path: Path) -> Iterator[Server]:
-    """It waits for a second, or as long as the parameter says."""
+def patient(transactional_db: None, patient_port: int) -> Iterator[Server]:
+    yield from _reached(patient_port)
+
+
+@pytest.fixture
+def server(transactional_db: None, parts: Path, tmp_path: Path) -> Iterator[Server]:
+    """A server of the test's own that waits for a second."""
+    with _running(tmp_path, parts, seconds=1) as port:
+        yield from _reached(port)
+
+
+def _reached(port: int) -> Iterator[Server]:
     machines.install_authority()
     machines.install_push_certificate()
-    (tmp_path / "static").mkdir()
-    (tmp_path / "static" / "large.bin").write_bytes(bytes(LARGE))
-    _write_certificate(tmp_path)
-    port = Ports.free().devices
-    settings = {
-        "GUARD_STATE_DIR": str(tmp_path),
-        "GUARD_BODY_SECONDS": getattr(request, "param", "1"),
-    }
-    with ExitStack() as clients, granian.running(tmp_path, parts, port, **settings):
+    with ExitStack() as clients:
         yield Server(port, clients)
+
+
+@contextmanager
+def _running(folder: Path, parts: Path, *, seconds: int) -> Iterator[int]:
+    (folder / "static").mkdir()
+    (folder / "static" / "large.bin").write_bytes(bytes(LARGE))
+    _write_certificate(folder)
+    port = Ports.free().devices
+    settings = {"GUARD_STATE_DIR": str(folder), "GUARD_BODY_SECONDS": str(seconds)}
+    with granian.running(folder, parts, port, **settings):
+        yield port
 
 
 def _write_certificate(folder: Path) -> None:
@@ -110,26 +134,6 @@ def chunks(size: int) -> Iterator[bytes]:
     for left in range(size, 0, -0x10000):
         length = min(left, 0x10000)
         yield b"%x\r\n" % length + bytes(length) + b"\r\n"
-
-
-@pytest.mark.parametrize("server", ["60"], indirect=True)
-def test_many_that_never_finish_their_bodies_keep_no_device_waiting(server):
-    machine = Machine.enrolled()
-    for path in list(PATHS) * (MANY // len(PATHS)):
-        server.unfinished(path)
-
-    assert server.idle(machine).startswith(b"HTTP/1.1 200 ")
-
-
-@pytest.mark.parametrize("server", ["60"], indirect=True)
-def test_many_that_do_not_take_their_answers_keep_no_device_waiting(server):
-    machine = Machine.enrolled()
-    for _ in range(MANY):
-        client = server.client(window=4096)
-        client.sendall(head("/static/large.bin"))
-        assert client.recv(16).startswith(b"HTTP/1.1 200 ")
-
-    assert server.idle(machine).startswith(b"HTTP/1.1 200 ")
 
 
 @pytest.mark.parametrize("framing", ["Content-Length: 100", "Transfer-Encoding: chunked"])
@@ -153,14 +157,32 @@ def test_what_was_given_up_is_on_the_page_of_refused_arrivals(server):
     assert [row.reason for row in Refusal.objects.all()] == ["body_too_slow"]
 
 
-def test_a_client_that_goes_leaves_its_thread_to_others(server):
+def test_many_that_never_finish_their_bodies_keep_no_device_waiting(patient):
+    machine = Machine.enrolled()
+    for path in list(PATHS) * (MANY // len(PATHS)):
+        patient.unfinished(path)
+
+    assert patient.idle(machine).startswith(b"HTTP/1.1 200 ")
+
+
+def test_many_that_do_not_take_their_answers_keep_no_device_waiting(patient):
+    machine = Machine.enrolled()
+    for _ in range(MANY):
+        client = patient.client(window=4096)
+        client.sendall(head("/static/large.bin"))
+        assert client.recv(16).startswith(b"HTTP/1.1 200 ")
+
+    assert patient.idle(machine).startswith(b"HTTP/1.1 200 ")
+
+
+def test_a_client_that_goes_leaves_its_thread_to_others(patient):
     for _ in range(THREADS + 1):
-        server.unfinished("/mdm/connect").close()
+        patient.unfinished("/mdm/connect").close()
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_a_chunked_body_without_end_is_too_large(server, path):
-    client = server.client()
+def test_a_chunked_body_without_end_is_too_large(patient, path):
+    client = patient.client()
     client.sendall(head(path, "Transfer-Encoding: chunked"))
     for chunk in chunks((MAX_MESSAGE if path == "/scep" else MAX_BODY) + 1):
         client.sendall(chunk)
@@ -168,8 +190,8 @@ def test_a_chunked_body_without_end_is_too_large(server, path):
     assert client.recv(4096).startswith(b"HTTP/1.1 413 ")
 
 
-def test_a_chunked_form_is_read(server):
-    client = server.client()
+def test_a_chunked_form_is_read(patient):
+    client = patient.client()
     client.sendall(
         head("/accounts/login/", "Transfer-Encoding: chunked") + b"3\r\na=b\r\n0\r\n\r\n"
     )
@@ -177,8 +199,8 @@ def test_a_chunked_form_is_read(server):
     assert client.recv(4096).startswith(b"HTTP/1.1 403 ")
 
 
-def test_devices_are_not_offered_http_2(server):
+def test_devices_are_not_offered_http_2(patient):
     offer = ssl._create_unverified_context()
     offer.set_alpn_protocols(["h2", "http/1.1"])
-    with offer.wrap_socket(socket.create_connection(("127.0.0.1", server.port))) as client:
+    with offer.wrap_socket(socket.create_connection(("127.0.0.1", patient.port))) as client:
         assert client.selected_alpn_protocol() == "http/1.1"

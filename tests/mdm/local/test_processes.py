@@ -27,6 +27,24 @@ signal.pause()
 DEAF = "signal.signal(signal.SIGTERM, signal.SIG_IGN)"
 PARENT = "import subprocess; subprocess.Popen([sys.executable, '-c', 'import signal; signal.pause()'], pass_fds=[lock.fileno()])"  # noqa: E501
 
+# At its end it waits until another has begun to end, and says whether a third still lives.
+WAITS = """
+def end(*_):
+    import os, time
+    mine, other, base = map(pathlib.Path, {paths})
+    mine.touch()
+    while not other.exists():
+        time.sleep(0.01)
+    os._exit(0 if base.exists() else 1)
+signal.signal(signal.SIGTERM, end)
+"""
+LEAVES = """
+def end(*_):
+    pathlib.Path({path}).unlink()
+    raise SystemExit
+signal.signal(signal.SIGTERM, end)
+"""
+
 
 def holder(folder: Path, name: str = "holder", *, before: str = "", grace: float = 10) -> Child:
     script = HOLDER.format(before=before)
@@ -47,6 +65,26 @@ def test_stopping_stops_every_child(tmp_path: Path) -> None:
     supervisor.stop()
     assert_gone(tmp_path, "one")
     assert_gone(tmp_path, "two")
+
+
+def test_those_started_last_end_first_and_those_started_together_end_together(
+    tmp_path: Path,
+) -> None:
+    base, marks = tmp_path / "base.lives", [tmp_path / f"{name}.ends" for name in ("one", "two")]
+    base.touch()
+    supervisor = Supervisor(tmp_path)
+    supervisor.start(holder(tmp_path, "base", before=LEAVES.format(path=repr(str(base)))))
+    pairs = (marks, marks[::-1])
+    waits = [WAITS.format(paths=[*map(str, pair), str(base)]) for pair in pairs]
+    one, two = (
+        holder(tmp_path, name, before=before, grace=60)
+        for name, before in zip(("one", "two"), waits, strict=True)
+    )
+    supervisor.start(one, two)
+    processes = {child.name: process for child, process in supervisor._running}
+    supervisor.stop()
+    assert [processes[name].returncode for name in ("one", "two", "base")] == [0, 0, 0]
+    assert not base.exists()
 
 
 def test_a_child_that_does_not_listen_is_killed(tmp_path: Path) -> None:

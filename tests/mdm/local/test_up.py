@@ -87,27 +87,15 @@ def processes_of(state_dir: Path) -> list[str]:
     return found
 
 
-def test_ctrl_c_stops_everything_that_was_started(up: Up, ports: Ports, tmp_path: Path) -> None:
+def test_a_server_ends_as_a_whole_and_starts_again(up: Up, ports: Ports, tmp_path: Path) -> None:
+    """However it ends: killed itself, by one of its parts, by Ctrl-C."""
     process = up()
-    page = urllib.request.urlopen(f"http://localhost:{ports.people}/accounts/login/", timeout=30)
-    assert page.status == 200
     assert len(processes_of(tmp_path / "var")) > 8
-    process.send_signal(signal.SIGINT)
-    _, complaints = process.communicate(timeout=120)
-    assert (process.returncode, complaints) == (0, "")
-    assert processes_of(tmp_path / "var") == []
-
-
-def test_a_killed_server_leaves_nothing_and_starts_again(up: Up, tmp_path: Path) -> None:
-    process = up()
     process.kill()
     process.wait()
     State.open(tmp_path / "var").close()
     assert processes_of(tmp_path / "var") == []
-    up()
 
-
-def test_when_one_part_dies_all_stop_and_it_is_named(up: Up, tmp_path: Path) -> None:
     process = up()
     postmaster = (tmp_path / "var" / "postgres" / "postmaster.pid").read_text().split()[0]
     os.kill(int(postmaster), signal.SIGKILL)
@@ -115,6 +103,14 @@ def test_when_one_part_dies_all_stop_and_it_is_named(up: Up, tmp_path: Path) -> 
     assert process.returncode == 1
     assert complaints.startswith("postgres was ended by SIGKILL")
     assert complaints.count("\n") == 1
+    assert processes_of(tmp_path / "var") == []
+
+    process = up()
+    page = urllib.request.urlopen(f"http://localhost:{ports.people}/accounts/login/", timeout=30)
+    assert page.status == 200
+    process.send_signal(signal.SIGINT)
+    _, complaints = process.communicate(timeout=120)
+    assert (process.returncode, complaints) == (0, "")
     assert processes_of(tmp_path / "var") == []
 
 
