@@ -9,7 +9,8 @@ PYTHON := $(shell for python in .venv/bin/python python3 python3.13 python3.12 p
 	if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; \
 	then echo $$python; break; fi; done)
 VENV := .venv/bin
-PYTEST_ARGS ?= -n 2
+# One more than cores: much of it waits for processes to start.
+PYTEST_ARGS ?= -n 3
 
 help:  ## list what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | \
