@@ -25,6 +25,7 @@ from abm.client.errors import (
     TokenInvalid,
     Unavailable,
 )
+from abm.wire.records import clean_text
 
 SESSION = "X-ADM-Auth-Session"
 MAX_ANSWER = 64 * 1024 * 1024
@@ -47,7 +48,7 @@ class Answer:
     @property
     def said(self) -> str:
         """Apple's plain words, which sometimes come as a JSON string."""
-        return self.body[:300].decode("utf-8", "replace").strip().strip('"')
+        return clean_text(self.body[:300].decode("utf-8", "replace")).strip().strip('"')
 
     @property
     def json(self) -> Any:

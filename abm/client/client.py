@@ -28,6 +28,7 @@ from abm.wire.records import (
     DeviceRecord,
     Page,
     Unreadable,
+    clean_text,
     read_account,
     read_device,
     read_page,
@@ -362,7 +363,7 @@ def _batches(serials: Sequence[str]) -> Iterator[list[str]]:
 def _status_map(value: object) -> dict[str, str]:
     if not isinstance(value, dict):
         raise Unavailable("Apple's answer has no status of each device.")
-    return {str(serial): str(status) for serial, status in value.items()}
+    return {str(serial): clean_text(str(status)) for serial, status in value.items()}
 
 
 def _seconds(value: object) -> float | None:

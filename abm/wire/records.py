@@ -204,15 +204,15 @@ def read_time(value: object) -> datetime | None:
 def _text(value: object) -> str | None:
     if not isinstance(value, str) or len(value) > MAX_TEXT:
         return None
-    return value if value.isascii() and "\0" not in value else _clean_text(value)
+    return value if value.isascii() and "\0" not in value else clean_text(value)
 
 
 def _clean(value: Any) -> Any:
-    """JSON that Postgres takes: it knows neither NUL nor lone surrogates."""
+    """JSON whose texts are clean."""
     if isinstance(value, str):
-        return _clean_text(value)
+        return clean_text(value)
     if isinstance(value, Mapping):
-        return {_clean_text(str(key)): _clean(each) for key, each in value.items()}
+        return {clean_text(str(key)): _clean(each) for key, each in value.items()}
     if isinstance(value, list):
         return [_clean(each) for each in value]
     if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
@@ -220,7 +220,8 @@ def _clean(value: Any) -> Any:
     return value
 
 
-def _clean_text(text: str) -> str:
+def clean_text(text: str) -> str:
+    """Text that Postgres takes: it knows neither NUL nor lone surrogates."""
     if text.isascii() and "\0" not in text:
         return text
     return text.replace("\0", "").encode("utf-8", "replace").decode("utf-8")

@@ -251,3 +251,13 @@ def test_profiles_are_assigned_serial_by_serial(client, script):
 
 def test_credentials_are_not_shown():
     assert "CS_2" not in repr(KEYS)
+
+
+def test_what_apple_says_can_be_kept(client, script):
+    client.session = "s"
+    script.say(403, b"NO\0T\xff SO")
+
+    with pytest.raises(apple.Refused) as refused:
+        client.account()
+
+    assert str(refused.value) == "NOT\ufffd SO"

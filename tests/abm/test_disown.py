@@ -17,6 +17,7 @@ from mdm.audit.models import AuditEvent
 from mdm.audit.record import NotAllowed
 from tests.abm.apple import ADMIN, Apple
 from tests.abm.patience import PATIENT
+from tests.abm.scripted import Script
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -201,6 +202,19 @@ def test_a_device_that_apple_refuses_stays(lab_apple: Apple, office: Server) -> 
     assert refused.sentence == "Apple answered FAILED. It stays as it was."
     assert synced(office).removed == 2
     assert [row.serial_number for row in rows(office)] == [refused.serial_number]
+
+
+@pytest.mark.parametrize("status", ["A\0B", "\ud800", "x" * 5_000, ""])
+def test_a_status_that_nobody_knows_is_a_refusal(
+    script: Script, server: Server, status: str
+) -> None:
+    row = AbmDevice.objects.create(server=server, serial_number="S1")
+    script.say(200, {"auth_session_token": "s"})
+    script.say(200, {"server_uuid": "U", "server_name": "Office"})
+    script.say(200, {"devices": {"S1": status}})
+    disown = disowns.ask(ADMIN, [row.pk])
+    carried_out(server)
+    assert states(disown) == {"S1": "Refused"}
 
 
 def test_an_answer_that_leaves_a_device_out_is_unclear_and_the_sync_finds_out(
