@@ -16,10 +16,11 @@ from typing import Any
 from django.db import connection, transaction
 from django.utils import timezone
 
+from abm import signals
 from abm.decisions import Decision, Held, Outcome
 from abm.models import Server, SyncRun
+from abm.platforms import platform
 from abm.wire.records import FACTS, TEXTS, TIMES
-from mdm.models import Device
 from mdm.webhooks.models import Event
 
 # Whether a device is on one or two of our servers is decided by one page at a time.
@@ -83,6 +84,19 @@ def write(
     server.phase, server.cursor = to.phase, to.cursor
 
 
+def write_answers(server: Server, outcome: Outcome, before: Mapping[str, Held]) -> None:
+    """Write what Apple answered about single devices outside of a run; its place stays. Call it
+    inside `conversation.alone`.
+    """
+    now = timezone.now()
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(_BY_KEY)
+        changed = [each for each in outcome.held.values() if _news(before, each)]
+        if changed:
+            _write_devices(cursor, server, changed, (), now)
+        _write_ledger(cursor, None, server, outcome, None)
+
+
 def begin_list(run: SyncRun, server: Server, began_at: datetime | None) -> None:
     """Read the whole list from its beginning. Raises Overtaken."""
     moved = Server.objects.filter(pk=server.pk, run_id=run.pk).update(
@@ -116,6 +130,7 @@ def settle_current(serials: Sequence[str]) -> None:
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
         _settle_current(cursor, serials)
+    signals.devices_changed.send(Server, serial_numbers=list(serials))
 
 
 def relink(server: Server) -> int:
@@ -264,6 +279,7 @@ def _write_devices(
     cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
     cursor.execute(_UPSERT, [data, server.pk, server.list_began_at, now, now, now])
     _settle_current(cursor, serials)
+    signals.devices_changed.send(Server, serial_numbers=serials)
 
 
 def _settle_current(cursor: Any, serials: Sequence[str]) -> None:
@@ -287,32 +303,6 @@ def _row(held: Held, list_number: int) -> dict[str, Any]:
 _NOTHING: dict[str, Any] = {**dict.fromkeys(TEXTS, ""), **dict.fromkeys(TIMES), "more": {}}
 
 
-def platform(os: str, family: str) -> str:
-    """Ours for Apple's `os` and `device_family`; older answers call iPadOS iOS."""
-    if family == "iPad":
-        return Device.Platform.IPADOS
-    return _BY_OS.get(os) or _BY_FAMILY.get(family, "")
-
-
-_BY_OS: dict[str, str] = {
-    "iOS": Device.Platform.IOS,
-    "iPadOS": Device.Platform.IPADOS,
-    "OSX": Device.Platform.MACOS,
-    "macOS": Device.Platform.MACOS,
-    "tvOS": Device.Platform.TVOS,
-    "visionOS": Device.Platform.VISIONOS,
-    "watchOS": Device.Platform.WATCHOS,
-}
-_BY_FAMILY: dict[str, str] = {
-    "iPhone": Device.Platform.IOS,
-    "iPod": Device.Platform.IOS,
-    "Mac": Device.Platform.MACOS,
-    "AppleTV": Device.Platform.TVOS,
-    "Vision": Device.Platform.VISIONOS,
-    "Watch": Device.Platform.WATCHOS,
-}
-
-
 def _mark_listed(
     cursor: Any, server: Server, written: Iterable[Held], listed: Sequence[str]
 ) -> None:
@@ -333,7 +323,7 @@ FROM jsonb_to_recordset(%s) AS r(serial_number text, source text, op_type text, 
 
 
 def _write_ledger(
-    cursor: Any, run: SyncRun, server: Server, outcome: Outcome, page: int | None
+    cursor: Any, run: SyncRun | None, server: Server, outcome: Outcome, page: int | None
 ) -> None:
     if not outcome.entries:
         return
@@ -349,7 +339,7 @@ def _write_ledger(
         for entry in outcome.entries
     ]
     data = json.dumps(rows, default=datetime.isoformat)
-    cursor.execute(_LEDGER, [server.pk, run.pk, page, data])
+    cursor.execute(_LEDGER, [server.pk, run.pk if run else None, page, data])
 
 
 def _tell(server: Server, run: SyncRun, outcome: Outcome, now: datetime) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from abm import disowns, retention, servers, state, tokens
+from abm import assignment, disowns, retention, servers, signals, state, tokens
 from abm import sync as syncing
+from abm.models import Server
 
 
 @shared_task(name="abm.tasks.sync_due")
@@ -14,6 +15,7 @@ def sync_due() -> None:
     servers.sync_due()
     tokens.publish_waiting()
     disowns.publish_waiting()
+    assignment.publish_waiting()
 
 
 @shared_task(name="abm.tasks.sync")
@@ -21,6 +23,14 @@ def sync(server_id: int) -> None:
     """Run one server's sync (abm/sync.py), and then what had to wait for its end."""
     syncing.sync(server_id)
     disowns.publish_waiting(server_id)
+    signals.synced.send(Server, server_id=server_id)
+    assignment.carry_out(server_id)
+
+
+@shared_task(name="abm.tasks.assign")
+def assign(server_id: int) -> None:
+    """Tell Apple which profile each device gets (abm/assignment.py)."""
+    assignment.carry_out(server_id)
 
 
 @shared_task(name="abm.tasks.disown")

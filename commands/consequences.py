@@ -20,6 +20,7 @@ from commands.catalog import (
     AskAgain,
     Change,
     CommandType,
+    Configured,
     DeviceFacts,
     Erased,
     ReplaceSection,
@@ -27,9 +28,9 @@ from commands.catalog import (
 )
 from commands.connect import REPLY
 from commands.queue import COMMAND, NobodyCanRunIt, enqueue
-from mdm import checkin, inventory, statements
+from mdm import checkin, inventory, signals, statements
 from mdm.audit.actor import Actor
-from mdm.models import Enrollment
+from mdm.models import Device, Enrollment
 from mdm.protocol.errors import ProtocolError
 from mdm.protocol.plist import safe_plist_loads
 from mdm.secrets import unseal
@@ -146,18 +147,26 @@ def _apply(consequences: list[Consequence]) -> None:
         if isinstance(item.change, ReplaceSection)
     )
     again: dict[str, list[int]] = {}
+    heard: set[int] = set()
     for item in consequences:
         match item.change:
             case DeviceFacts(values=values):
                 inventory.set_device_facts(item.device_id, values)
+                heard.add(item.device_id)
             case UpdateSection(section=section, data=data, forget=forget):
                 inventory.update_section(item.enrollment_id, section, data, forget, at=item.at)
             case AskAgain(request_type=request_type):
                 again.setdefault(request_type, []).append(item.enrollment_id)
+            case Configured():
+                Enrollment.objects.filter(pk=item.enrollment_id).update(
+                    awaiting_configuration=False
+                )
             case Erased():
                 checkin.end(item.enrollment_id, Enrollment.State.ERASED, at=item.at, record=None)
     for request_type, enrollments in again.items():
         ask(request_type, enrollments)
+    if heard:
+        signals.devices_heard.send(Device, device_ids=sorted(heard))
 
 
 def ask(request_type: str, enrollments: Iterable[int], *, wakes: bool = True) -> None:

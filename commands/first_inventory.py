@@ -6,7 +6,8 @@ from django.db import transaction
 from django.utils import timezone
 
 from commands import consequences
-from mdm.models import Enrollment
+from mdm import signals
+from mdm.models import Device, Enrollment
 from mdm.push.wake import wake
 
 QUESTIONS = (
@@ -31,5 +32,7 @@ def ask(limit: int = 500) -> int:
             for question in QUESTIONS:
                 consequences.ask(question, due, wakes=False)
             wake(due)
+            devices = Device.objects.filter(enrollments__in=due).values_list("pk", flat=True)
+            signals.devices_heard.send(Device, device_ids=sorted(set(devices)))
             Enrollment.objects.filter(pk__in=due).update(inventory_asked_at=timezone.now())
     return len(due)

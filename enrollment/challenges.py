@@ -25,6 +25,8 @@ from mdm.protocol.binding import Binding, Purpose
 
 # From handing out a profile to its installation; a device may be offline before a renewal.
 LINK_LIFETIME = timedelta(hours=24)
+# In Setup Assistant SCEP follows within seconds; a device that is switched off meanwhile asks anew.
+ARRIVAL_LIFETIME = timedelta(hours=1)
 RENEWAL_LIFETIME = timedelta(days=30)
 # How many unfinished profiles of a link are remembered: whoever loads the page without end makes
 # the oldest ones useless, not the table endless.
@@ -32,6 +34,7 @@ MAX_OPEN = 1000
 # How often one identity may be renewed with its own key alone.
 MAX_RENEWALS = 5
 
+ARRIVAL = "ade"
 _SECRET_BYTES = 32
 _FORGET_AT_ONCE = 100
 
@@ -51,6 +54,27 @@ def for_link(link: EnrollmentLink) -> str:
         expires_at=min(until, link.expires_at) if link.expires_at else until,
     )
     _forget_unused(link)
+    return secret
+
+
+def for_arrival(serial_number: str) -> str:
+    """The secret of a new challenge for the device that proved to have this serial number. The
+    newest counts alone: earlier ones, and identities that came of them and are not in use, are
+    void. Call it in a transaction.
+    """
+    earlier = Challenge.objects.filter(way=ARRIVAL, serial_number=serial_number)
+    unused = Identity.objects.filter(challenge__in=earlier, enrollment=None, revoked_at=None)
+    unused.update(revoked_at=timezone.now())
+    earlier.filter(used_at=None).delete()
+    secret = secrets.token_urlsafe(_SECRET_BYTES)
+    Challenge.objects.create(
+        secret_sha256=_hash(secret),
+        way=ARRIVAL,
+        purpose=Challenge.Purpose.DEVICE,
+        serial_number=serial_number,
+        access_rights=int(AccessRights.ALL),
+        expires_at=timezone.now() + ARRIVAL_LIFETIME,
+    )
     return secret
 
 

@@ -2,6 +2,7 @@
 
     EnrollmentError
     ├── BadLink              a link that cannot be made as asked
+    ├── BadMinimum           a minimum OS that cannot be
     ├── NotReady             the server lacks something that enrollment needs
     └── Closed               a link that lets nobody in
         ├── UnknownLink      there is none with this address
@@ -25,6 +26,10 @@ class BadLink(EnrollmentError):
     def __init__(self, field: str, message: str) -> None:
         super().__init__(message)
         self.field = field
+
+
+class BadMinimum(EnrollmentError):
+    """A minimum OS that cannot be."""
 
 
 class NotReady(EnrollmentError):

@@ -28,6 +28,14 @@ def for_link(link: EnrollmentLink) -> bytes:
     return _signed(topic, challenges.for_link(link), AccessRights(link.access_rights))
 
 
+def for_arrival(serial_number: str) -> bytes:
+    """A signed profile for the device that proved to have this serial number, with a challenge for
+    it alone. Raises NotReady; call it in a transaction.
+    """
+    topic = current_topic()
+    return _signed(topic, challenges.for_arrival(serial_number), AccessRights.ALL)
+
+
 @transaction.atomic
 def for_renewal(actor: Actor, enrollment: Enrollment) -> bytes:
     """A signed profile that gives an enrolled device its next identity, for InstallProfile.

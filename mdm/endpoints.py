@@ -75,12 +75,13 @@ class Endpoint:
 def register(
     path: str, handler: Handler, *, methods: Iterable[str] = ("PUT",), max_body: int = MAX_BODY
 ) -> None:
-    """Serve `path` to devices by `handler`."""
+    """Serve `path` to devices by `handler`; one that ends with a slash stands for all paths with
+    one more segment, such as a secret."""
     _endpoints[path] = Endpoint(handler, frozenset(methods), max_body)
 
 
 def find(path: str) -> Endpoint | None:
-    return _endpoints.get(path)
+    return _endpoints.get(path) or _endpoints.get(f"{path.rpartition('/')[0]}/")
 
 
 def handle_connect_with(handler: Handler) -> None:

@@ -234,6 +234,13 @@ class Env:
         "A CA certificate (PEM) to trust for the push service instead of the system's;"
         " refused in production.",
     )
+    device_ca: Path | None = variable(
+        "GUARD_DEVICE_CA",
+        _path,
+        None,
+        "A root certificate (PEM) to believe devices beside Apple's, in Automated Device"
+        " Enrollment; refused in production.",
+    )
     dep_url: str = variable(
         "GUARD_DEP_URL", _url, APPLE_DEP, "Apple's device enrollment service; Apple's in production"
     )
@@ -302,6 +309,8 @@ class Env:
                 raise BadEnvironment(f"{name} must be Apple's own address in production.")
         if self.apns_ca is not None:
             raise BadEnvironment("GUARD_APNS_CA is for stand-ins; unset it in production.")
+        if self.device_ca is not None:
+            raise BadEnvironment("GUARD_DEVICE_CA is for stand-ins; unset it in production.")
         if len(self.secret_key) < 50:
             raise BadEnvironment("GUARD_SECRET_KEY is too short: use 50 random characters or more.")
         for url, name in (

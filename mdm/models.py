@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from django.contrib.postgres.indexes import GinIndex, OpClass
 from django.db import models
-from django.db.models.functions import Now
+from django.db.models.functions import Lower, Now
 
 from mdm.secrets import SealedField
 
@@ -168,6 +168,11 @@ class Enrollment(models.Model):
             ),
             models.Index(
                 fields=["id"],
+                name="enrollment_awaiting",
+                condition=models.Q(state="Enrolled", awaiting_configuration=True),
+            ),
+            models.Index(
+                fields=["id"],
                 name="enrollment_inventory_due",
                 condition=models.Q(state="Enrolled", inventory_asked_at__isnull=True),
             ),
@@ -175,6 +180,58 @@ class Enrollment(models.Model):
 
     def __str__(self) -> str:
         return self.key
+
+
+class Group(models.Model):
+    """Devices that people treat alike. A device may be in several; the group of the best rank,
+    which is the smallest number, speaks where only one can.
+    """
+
+    class Kind(models.TextChoices):
+        # Its members were picked, by serial number.
+        STATIC = "static"
+        # Its members are found by its rule.
+        SMART = "smart"
+
+    name = models.CharField(max_length=100)
+    kind = models.CharField(max_length=10, choices=Kind.choices)
+    # See profiles/rules.py; {} for a static group.
+    rule = models.JSONField(default=dict, db_default={})
+    rank = models.IntegerField()
+    created_at = models.DateTimeField(db_default=Now())
+    created_by = models.CharField(max_length=200)
+    # When its members changed last.
+    changed_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["rank"]
+        constraints = [
+            models.UniqueConstraint(Lower("name"), name="group_name_once"),
+            models.UniqueConstraint(
+                fields=["rank"], name="group_rank_once", deferrable=models.Deferrable.DEFERRED
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class GroupMember(models.Model):
+    """A serial number in a group, also one that nobody has seen yet."""
+
+    group = models.ForeignKey(
+        Group, on_delete=models.CASCADE, db_index=False, related_name="members"
+    )
+    serial_number = models.CharField(max_length=255)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["group", "serial_number"], name="group_member_once")
+        ]
+        indexes = [models.Index(fields=["serial_number"], name="group_member_serial")]
+
+    def __str__(self) -> str:
+        return f"{self.serial_number} in {self.group_id}"
 
 
 class EnrollmentPeriod(models.Model):

@@ -62,6 +62,7 @@ INSTALLED_APPS = [
     "mdm.webhooks",
     "commands",
     "abm",
+    "profiles",
     "enrollment",
     *ENV.extra_apps,
 ]
@@ -194,6 +195,16 @@ CELERY_BEAT_SCHEDULE = {
         "task": "abm.tasks.sync_due",
         "schedule": timedelta(minutes=5),
         "options": {"expires": 240},
+    },
+    "follow news about devices": {
+        "task": "profiles.tasks.follow",
+        "schedule": timedelta(seconds=5),
+        "options": {"expires": 5},
+    },
+    "let configured devices go": {
+        "task": "enrollment.tasks.follow_awaiting",
+        "schedule": timedelta(seconds=2),
+        "options": {"expires": 5},
     },
     "read ABM's whole lists": {
         "task": "abm.tasks.ask_for_lists",

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from commands.catalog.base import CommandType
 from commands.catalog.certificate_list import CertificateList
 from commands.catalog.clear_passcode import ClearPasscode
+from commands.catalog.device_configured import DeviceConfigured
 from commands.catalog.device_information import DeviceInformation
 from commands.catalog.device_lock import DeviceLock
 from commands.catalog.erase_device import EraseDevice
@@ -76,6 +77,7 @@ _SENDABLE: Mapping[str, CommandType] = {
         RemoveProfile(),
         RestartDevice(),
         ShutDownDevice(),
+        DeviceConfigured(),
         DeviceLock(),
         ClearPasscode(),
         EraseDevice(),

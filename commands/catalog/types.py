@@ -153,7 +153,12 @@ class Erased:
     """The device has acknowledged that it erases itself: its enrollment is over."""
 
 
-Change = DeviceFacts | ReplaceSection | UpdateSection | AskAgain | Erased
+@dataclass(frozen=True, slots=True)
+class Configured:
+    """The device does not await its configuration any more."""
+
+
+Change = DeviceFacts | ReplaceSection | UpdateSection | AskAgain | Erased | Configured
 
 
 def version_key(text: str | None) -> tuple[int, ...] | None:

@@ -1,9 +1,13 @@
-"""Verifies Mdm-Signature, a detached CMS signature over the request body.
+"""Verifies CMS signatures: Mdm-Signature, which is detached, over a request's body; and messages
+that are signed with their content inside, such as a device's MachineInfo.
 
-Only the arithmetic: whether the signer is someone we know is `mdm.identity`. Validity dates are
+Only the arithmetic: whether the signer is someone we know is `mdm.identity`, and for MachineInfo
+`enrollment.wire.machine_info`. Validity dates are
 not read; Apple's devices go on using an identity that has expired. Sources: RFC 5652, RFC 5754,
 RFC 5753; Apple's "Pass an Identity Certificate through a proxy".
 """
+
+from __future__ import annotations
 
 import binascii
 import hashlib
@@ -19,7 +23,7 @@ from mdm.protocol import der
 from mdm.protocol.certificate import CertificateParts, SignerCertificate, certificate_parts
 from mdm.protocol.errors import BadSignature
 
-__all__ = ["SignerCertificate", "verify_mdm_signature"]
+__all__ = ["SignedMessage", "SignerCertificate", "read_signed_message", "verify_mdm_signature"]
 
 HEADER_LENGTH = 32 * 1024
 RSA_BITS = range(1024, 4097)
@@ -53,6 +57,8 @@ _ALGORITHMS: dict[bytes, tuple[str, str | None]] = {
     bytes.fromhex("2a8648ce3d040304"): ("ec", "sha512"),
 }
 _CERTIFICATES = 16
+_CONSTRUCTED = 0x20
+_PIECES = 256
 _OBJECT_IDENTIFIER_LENGTH = 32
 _CURVES = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
 _PKCS1 = padding.PKCS1v15()
@@ -67,17 +73,56 @@ def verify_mdm_signature(header: str, body: bytes) -> SignerCertificate:
     data = _decoded(header)
     try:
         signed = _signed_data(data)
-        signer = _signer(data, signed.signer)
-        certificate = _signer_certificate(data, signed.certificates, signer)
-        message = _signed_bytes(signed.content_type, signer, body)
+        if signed.content is not None:
+            raise BadSignature("not-detached", "The signature brings content of its own.")
+        return _verified(data, signed, body)
     except der.BadDer as error:
         raise BadSignature("malformed", "The signature is not well-formed CMS.") from error
+
+
+class SignedMessage(NamedTuple):
+    """A signed message that was read, and whose signature was not looked at yet. `certificates`
+    are those that it brings along, in DER.
+    """
+
+    content: bytes
+    certificates: tuple[bytes, ...]
+    data: bytes
+    parts: _SignedData
+
+    def verify(self) -> SignerCertificate:
+        """The certificate whose key signed exactly this content. Raises BadSignature."""
+        try:
+            return _verified(self.data, self.parts, self.content)
+        except der.BadDer as error:
+            raise BadSignature("malformed", "The signature is not well-formed CMS.") from error
+
+
+def read_signed_message(data: bytes) -> SignedMessage:
+    """A CMS SignedData with its content inside and one signer, in DER or BER. Raises
+    BadSignature.
+    """
+    try:
+        signed = _signed_data(data)
+        if signed.content is None:
+            raise BadSignature("detached", "The signed message has no content.")
+        found = tuple(_embedded(data, signed.certificates))
+        return SignedMessage(_octets(data, signed.content), found, data, signed)
+    except der.BadDer as error:
+        raise BadSignature("malformed", "The message is not well-formed CMS.") from error
+
+
+def _verified(data: bytes, signed: _SignedData, body: bytes) -> SignerCertificate:
+    signer = _signer(data, signed.signer)
+    certificate = _signer_certificate(data, signed.certificates, signer)
+    message = _signed_bytes(signed.content_type, signer, body)
     _verify(_public_key(certificate.public_key), signer, message)
     return SignerCertificate(certificate.encoded)
 
 
 class _SignedData(NamedTuple):
     content_type: bytes
+    content: der.Element | None
     certificates: der.Element | None
     signer: der.Element
 
@@ -115,17 +160,25 @@ def _signed_data(data: bytes) -> _SignedData:
         rest.pop(0)
     if len(rest) != 1:
         raise der.BadDer("signed data")
-    return _SignedData(_detached_type(data, content), certificates, _only_signer(data, rest[0]))
+    name, own = _content(data, content)
+    return _SignedData(name, own, certificates, _only_signer(data, rest[0]))
 
 
-def _detached_type(data: bytes, content: der.Element) -> bytes:
-    kind, *own = der.at_least(data, content, der.SEQUENCE, 1)
-    if own:
-        raise BadSignature("not-detached", "The signature brings content of its own.")
+def _content(data: bytes, element: der.Element) -> tuple[bytes, der.Element | None]:
+    """What the content is, and the content itself where it is inside."""
+    kind, *own = der.at_least(data, element, der.SEQUENCE, 1)
     name = der.content(data, kind, der.OBJECT_IDENTIFIER)
-    if len(name) > _OBJECT_IDENTIFIER_LENGTH:
-        raise der.BadDer("long object identifier")
-    return name
+    if len(name) > _OBJECT_IDENTIFIER_LENGTH or len(own) > 1:
+        raise der.BadDer("long object identifier or several contents")
+    return name, der.exactly(data, own[0], der.CONTEXT_0, 1)[0] if own else None
+
+
+def _octets(data: bytes, element: der.Element) -> bytes:
+    """An octet string, which BER may have in pieces."""
+    if element.tag != der.OCTET_STRING | _CONSTRUCTED:
+        return der.content(data, element, der.OCTET_STRING)
+    pieces = der.children(data, element, _PIECES)
+    return b"".join(der.content(data, piece, der.OCTET_STRING) for piece in pieces)
 
 
 def _only_signer(data: bytes, signers: der.Element) -> der.Element:
@@ -164,13 +217,19 @@ def _algorithm(data: bytes, element: der.Element) -> bytes:
 def _signer_certificate(
     data: bytes, certificates: der.Element | None, signer: _Signer
 ) -> CertificateParts:
-    embedded = [] if certificates is None else der.children(data, certificates, _CERTIFICATES)
-    # The set also holds other kinds of certificate under tags of their own.
-    distinct = {der.whole(data, element) for element in embedded if element.tag == der.SEQUENCE}
+    distinct = set(_embedded(data, certificates))
     matching = [parts for parts in map(certificate_parts, distinct) if _is_of(parts, signer)]
     if len(matching) != 1:
         raise BadSignature("no-certificate", "The signature lacks its signer's certificate.")
     return matching[0]
+
+
+def _embedded(data: bytes, certificates: der.Element | None) -> list[bytes]:
+    """The certificates of a message; the set also holds other kinds under tags of their own."""
+    if certificates is None:
+        return []
+    held = der.children(data, certificates, _CERTIFICATES)
+    return [der.whole(data, element) for element in held if element.tag == der.SEQUENCE]
 
 
 def _is_of(certificate: CertificateParts, signer: _Signer) -> bool:

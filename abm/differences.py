@@ -1,0 +1,118 @@
+"""Which listed devices have another ADE profile at Apple than they should. Reads only; who tells
+Apple is `assignment.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db import connection
+
+# What Apple says of a device that has no profile, or is to lose the one it has. Any other word
+# than these means that it has the one that `profile_uuid` names.
+_WITHOUT = "('', 'empty', 'removed')"
+
+# A profile that is not ours stays where none of ours is wanted: somebody else may need it.
+_DIFFERS = f"""
+FROM abm_wish w
+JOIN abm_abmdevice a ON a.id = w.listed_id
+LEFT JOIN abm_definition d ON d.id = w.definition_id
+WHERE w.server_id = %(server)s AND a.current AND a.removed_at IS NULL AND CASE
+    WHEN w.definition_id IS NOT NULL
+    THEN d.state <> 'Defined' OR a.profile_uuid <> d.profile_uuid
+         OR a.profile_status IN {_WITHOUT}
+    ELSE a.profile_uuid <> '' AND a.profile_status NOT IN {_WITHOUT} AND EXISTS (
+        SELECT FROM abm_definition o
+        WHERE o.server_id = w.server_id AND o.profile_uuid = a.profile_uuid
+    ) END"""
+_DUE = "AND (w.retry_at IS NULL OR w.retry_at <= %(now)s)"
+# The profile is there to be assigned; or none is wanted.
+_READY = "AND (w.definition_id IS NULL OR d.state = 'Defined')"
+
+_NEXT = f"""
+WITH first AS (
+    SELECT w.definition_id {_DIFFERS} {_DUE} {_READY} ORDER BY w.listed_id LIMIT 1
+)
+SELECT w.listed_id, a.serial_number, w.definition_id, w.tries, w.tried_at, a.profile_uuid
+{_DIFFERS} {_DUE} {_READY}
+AND w.definition_id IS NOT DISTINCT FROM (SELECT definition_id FROM first)
+ORDER BY w.listed_id LIMIT %(limit)s"""
+
+_COUNTS = f"""
+SELECT count(*) FILTER (WHERE w.retry_at > %(now)s),
+       count(*) FILTER (WHERE (w.retry_at IS NULL OR w.retry_at <= %(now)s)
+                              AND d.state = 'Refused'),
+       count(*), min(w.retry_at) FILTER (WHERE w.retry_at > %(now)s)
+{_DIFFERS}"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """A device that is to be assigned the profile of `definition_id`, or to lose the one that it
+    has (None). `had` is the UUID that Apple last said.
+    """
+
+    listed_id: int
+    serial_number: str
+    definition_id: int | None
+    tries: int
+    tried_at: datetime | None
+    had: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """How many devices differ: those that Apple can be told now, those that cool down after an
+    answer of Apple's, and those whose profile Apple refuses to define. `next_at` is when the first
+    of the cooling is due.
+    """
+
+    due: int
+    cooling: int
+    undefined: int
+    next_at: datetime | None
+
+    @property
+    def total(self) -> int:
+        return self.due + self.cooling + self.undefined
+
+
+def next_batch(server_id: int, now: datetime, limit: int) -> Sequence[Difference]:
+    """Up to `limit` devices that are due, all to be told the same."""
+    with connection.cursor() as cursor:
+        cursor.execute(_NEXT, {"server": server_id, "now": now, "limit": limit})
+        return [
+            Difference(
+                listed_id=listed,
+                serial_number=serial,
+                definition_id=definition,
+                tries=tries,
+                tried_at=tried,
+                had=had,
+            )
+            for listed, serial, definition, tries, tried, had in cursor.fetchall()
+        ]
+
+
+def counts(server_id: int, now: datetime) -> Counts:
+    """How many devices of a server differ."""
+    with connection.cursor() as cursor:
+        cursor.execute(_COUNTS, {"server": server_id, "now": now})
+        cooling, undefined, total, next_at = cursor.fetchone() or (0, 0, 0, None)
+    return Counts(
+        due=total - cooling - undefined, cooling=cooling, undefined=undefined, next_at=next_at
+    )
+
+
+def exist(server_id: int, now: datetime) -> bool:
+    """Whether Apple could be told something now."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT EXISTS (SELECT {_DIFFERS} {_DUE}"
+            " AND (d.state IS DISTINCT FROM 'Refused' OR d.retry_at <= %(now)s))",
+            {"server": server_id, "now": now},
+        )
+        [found] = cursor.fetchone() or [False]
+    return bool(found)

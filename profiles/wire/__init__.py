@@ -1,0 +1,1 @@
+"""ADE profiles as Apple has them; no Django here."""
