@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from django.db import connection
+from django.db.models import F, Q
 
 # What Apple says of a device that has no profile, or is to lose the one it has. Any other word
 # than these means that it has the one that `profile_uuid` names.
-_WITHOUT = "('', 'empty', 'removed')"
+_WITHOUT_WORDS = ("", "empty", "removed")
+_WITHOUT = str(_WITHOUT_WORDS)
 
 # A profile that is not ours stays where none of ours is wanted: somebody else may need it.
 _DIFFERS = f"""
@@ -77,6 +79,22 @@ class Counts:
     @property
     def total(self) -> int:
         return self.due + self.cooling + self.undefined
+
+
+def differs() -> Q:
+    """The same as a condition on AbmDevice, of those that should have a profile of ours."""
+    return Q(wish__definition__isnull=False) & ~_same()
+
+
+def settled() -> Q:
+    """The devices that should have a profile and have it."""
+    return Q(wish__definition__isnull=False) & _same()
+
+
+def _same() -> Q:
+    return Q(
+        profile_uuid=F("wish__definition__profile_uuid"), wish__definition__state="Defined"
+    ) & ~Q(profile_status__in=_WITHOUT_WORDS)
 
 
 def next_batch(server_id: int, now: datetime, limit: int) -> Sequence[Difference]:

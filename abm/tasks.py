@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from abm import assignment, disowns, retention, servers, signals, state, tokens
+from abm import assignment, copies, disowns, retention, servers, signals, state, tokens
 from abm import sync as syncing
 from abm.models import Server
 
@@ -37,6 +37,12 @@ def assign(server_id: int) -> None:
 def disown(server_id: int) -> None:
     """Have Apple disown what waits for that (abm/disowns.py)."""
     disowns.carry_out(server_id)
+
+
+@shared_task(name="abm.tasks.fetch_copy")
+def fetch_copy(definition_id: int) -> None:
+    """Fetch Apple's copy of a profile (abm/copies.py)."""
+    copies.fetch(definition_id)
 
 
 @shared_task(name="abm.tasks.check_token")

@@ -11,6 +11,7 @@ urlpatterns = [
     path("", include("mdm.pages.urls")),
     path("commands/", include("commands.pages.urls")),
     path("abm/", include("abm.pages.urls")),
+    path("", include("profiles.pages.urls")),
     path("enroll/", include("enrollment.urls")),
     path("accounts/", include("allauth.urls")),
     path("api/v1/", include("mdm.api_urls")),

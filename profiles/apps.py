@@ -17,6 +17,9 @@ class ProfilesConfig(AppConfig):
         from abm import signals
         from mdm import signals as core
         from profiles import following
+        from profiles.pages import registered
+
+        registered.register()
 
         def on_changed(serial_numbers: list[str], **_: Any) -> None:
             following.tell(serial_numbers)

@@ -36,6 +36,11 @@ class Definition(models.Model):
     asked_at = models.DateTimeField(null=True)
     defined_at = models.DateTimeField(null=True)
     retry_at = models.DateTimeField(null=True)
+    # Apple's copy, as someone last had it fetched; and why it could not be.
+    sealed_copy = SealedField("ade_profile", null=True)
+    copy_asked_at = models.DateTimeField(null=True)
+    copied_at = models.DateTimeField(null=True)
+    copy_problem = models.CharField(max_length=500, blank=True, db_default="")
 
     class Meta:
         constraints = [

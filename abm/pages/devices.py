@@ -8,7 +8,8 @@ from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
 
-from django.db.models import F, Q, QuerySet
+from django.contrib.postgres.aggregates import ArrayAgg
+from django.db.models import Exists, F, OuterRef, Q, QuerySet, Subquery
 from django.http import (
     HttpRequest,
     HttpResponse,
@@ -21,11 +22,12 @@ from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils import timezone
 
-from abm.models import AbmDevice, Server
+from abm import differences
+from abm.models import AbmDevice, Definition, Server, Wish
 from abm.pages import progress, sync, words
 from abm.serials import is_serial
 from mdm import csv_export, selection, standing
-from mdm.models import Device, Enrollment
+from mdm.models import Device, Enrollment, Group, GroupMember
 from mdm.pages.frame import action, complain, is_fragment, page, table_page
 from mdm.search import Contains
 from mdm.tables import Choices, Column, Filter, Table
@@ -35,9 +37,12 @@ Rows = QuerySet[AbmDevice]
 # What a trigram index can look for.
 _SHORTEST = 3
 _FEW = 1_000
-_SHOWN_WITH = ("server", "device__enrollment")
+_SHOWN_WITH = ("server", "device__enrollment", "wish__definition")
 # What is large, or has to be parsed, and that no column shows.
-_NOT_SHOWN = ("more", "server__account", "server__sealed_token")
+_NOT_SHOWN = (
+    *("more", "server__account", "server__sealed_token"),
+    *("wish__definition__sealed_document", "wish__definition__sealed_copy"),
+)
 
 
 @page
@@ -121,7 +126,12 @@ def _chosen(request: HttpRequest, query: QueryDict) -> Rows:
 
 def _whole(rows: Rows) -> Rows:
     """With all that a row shows of it."""
-    return rows.select_related(*_SHOWN_WITH).defer(*_NOT_SHOWN)
+    members = GroupMember.objects.filter(serial_number=OuterRef("serial_number")).order_by()
+    names = members.values("serial_number").annotate(
+        names=ArrayAgg("group__name", order_by=["group__rank"])
+    )
+    shown = rows.select_related(*_SHOWN_WITH).defer(*_NOT_SHOWN)
+    return shown.annotate(groups=Subquery(names.values("names")))
 
 
 def _table(request: HttpRequest, query: QueryDict) -> Table:
@@ -195,6 +205,49 @@ _SINCE = {"day": timedelta(days=1), "week": timedelta(days=7), "month": timedelt
 def _by_added(rows: Rows, value: str) -> Rows:
     since = _SINCE.get(value)
     return rows.filter(added_at__gte=timezone.now() - since) if since else rows.none()
+
+
+def _by_assignment(rows: Rows, value: str) -> Rows:
+    """How it stands with the profile that each device should have."""
+    now = timezone.now()
+    match value:
+        case "unassigned":
+            return rows.filter(wish__isnull=False, wish__definition=None)
+        case "settled":
+            return rows.filter(differences.settled())
+        case "waiting":
+            return rows.filter(differences.differs())
+        case "cooling":
+            return rows.filter(differences.differs(), wish__retry_at__gt=now)
+        case _:
+            return rows.none()
+
+
+def _by_wanted(rows: Rows, value: str) -> Rows:
+    number = value.isascii() and value.isdigit() and len(value) < 19
+    return rows.filter(wish__definition__reference=int(value)) if number else rows.none()
+
+
+def _wanted() -> Choices:
+    """The profiles that devices should have, as they are defined."""
+    found = (
+        Definition.objects.filter(Exists(Wish.objects.filter(definition=OuterRef("pk"))))
+        .order_by("name")
+        .values_list("reference", "name")
+    )
+    return [(str(reference), name) for reference, name in dict(found[:200]).items()]
+
+
+def _by_group(rows: Rows, value: str) -> Rows:
+    number = value.isascii() and value.isdigit() and len(value) < 19
+    if not number:
+        return rows.none()
+    members = GroupMember.objects.filter(group=int(value)).values("serial_number")
+    return rows.filter(serial_number__in=members)
+
+
+def _groups() -> Choices:
+    return [(str(pk), name) for pk, name in Group.objects.values_list("pk", "name")[:200]]
 
 
 def _by_field(name: str) -> Any:
@@ -320,6 +373,20 @@ TABLE = Table(
             sort=("profile_status",),
             optional=True,
         ),
+        Column(
+            key="wanted",
+            label="Should have",
+            value=lambda row: words.wanted(row),
+            template="abm/cells/wanted.html",
+            optional=True,
+        ),
+        Column(
+            key="groups",
+            label="Groups",
+            value=lambda row: ", ".join(row.groups or ()),
+            optional=True,
+            css="break",
+        ),
         _plain("assigned_profile", "Profile assigned", "profile_assign_time"),
         _plain("pushed_profile", "Profile pushed", "profile_push_time"),
         _plain("uuid", "Profile UUID", "profile_uuid", css="mono break"),
@@ -365,6 +432,19 @@ TABLE = Table(
             choices=lambda: [(key, look.word) for key, look in words.PROFILE_LOOKS.items()],
             apply=_by_field("profile_status"),
         ),
+        Filter(
+            key="assignment",
+            label="Assignment",
+            choices=lambda: (
+                ("unassigned", "Unassigned"),
+                ("settled", "as it should be"),
+                ("waiting", "still to be told"),
+                ("cooling", "waits for its next try"),
+            ),
+            apply=_by_assignment,
+        ),
+        Filter(key="wanted", label="Should have", choices=_wanted, apply=_by_wanted),
+        Filter(key="group", label="Group", choices=_groups, apply=_by_group),
         Filter(
             key="enrolled",
             label="Enrolled",

@@ -12,6 +12,7 @@ _SECTION = "Apple Business Manager"
 def register() -> None:
     navigation.add_entry(Entry("ABM Devices", "abm:devices", "building", _SECTION, 40))
     navigation.add_entry(Entry("Sync runs", "abm:runs", "refresh", _SECTION, 42))
+    navigation.add_entry(Entry("Assignment", "abm:assignments", "list-check", _SECTION, 44))
     navigation.add_entry(Entry("ABM Integration", "abm:servers", "building", "Settings", 81))
     navigation.add_panel(Panel("abm", "ABM", "abm/device_panel.html", device.panel, 40))
     navigation.add_part(Part("abm.devices.bulk", "abm/devices_bulk.html"))

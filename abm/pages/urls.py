@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from abm.pages import devices, disowns, import_serials, runs, servers, sync
+from abm.pages import assignments, devices, disowns, import_serials, runs, servers, sync
 
 app_name = "abm"
 
@@ -25,6 +25,10 @@ urlpatterns = [
     path("devices/disowns/new/", disowns.confirm, name="disown_confirm"),
     path("devices/disowns/<int:pk>/", disowns.disown, name="disown"),
     path("devices/disowns/<int:pk>/stop", disowns.stop, name="disown_stop"),
+    path("assignment/", assignments.assignments, name="assignments"),
+    path("assignment/<int:pk>/", assignments.assignment, name="assignment"),
+    path("assignment/<int:pk>/pause", assignments.pause, name="assignment_pause"),
+    path("assignment/<int:pk>/resume", assignments.resume, name="assignment_resume"),
     path("sync", sync.card, name="sync_card"),
     path("sync-now", sync.sync_now, name="sync_now"),
     path("running", sync.running, name="running"),

@@ -9,7 +9,7 @@ from typing import Any
 
 from django.utils.dateparse import parse_datetime
 
-from abm.models import DisownDevice, LedgerEntry, SyncRun
+from abm.models import AbmDevice, DisownDevice, LedgerEntry, SyncRun
 from abm.wire.records import TIMES, OpType
 from mdm.standing import Tone
 
@@ -59,12 +59,36 @@ DISOWN_LOOKS: dict[str, Look] = {
     Disowned.WAITING: Look("Waiting", "busy", "hourglass"),
 }
 
+ASSIGNMENT_LOOKS: dict[str, Look] = {
+    "settled": Look("As it should be", "good", "circle-check"),
+    "due": Look("To be told", "busy", "hourglass"),
+    "cooling": Look("Waits for its next try", "warning", "clock"),
+    "undefined": Look("Refused by Apple", "bad", "alert-circle"),
+    "unassigned": Look("Unassigned", "off", "circle-dashed"),
+}
+# The same as the filter of ABM Devices has them.
+ASSIGNMENT_WORDS = {
+    "settled": "settled",
+    "due": "waiting",
+    "cooling": "cooling",
+    "undefined": "waiting",
+    "unassigned": "unassigned",
+}
+
 PROFILE_LOOKS: dict[str, Look] = {
     "empty": Look("None", "off", "circle-dashed"),
     "assigned": Look("Assigned", "busy", "hourglass"),
     "pushed": Look("Pushed", "good", "circle-check"),
     "removed": Look("Removed", "warning", "circle-x"),
 }
+
+
+def wanted(device: AbmDevice) -> str:
+    """The profile that a device should have, or that it should have none."""
+    wish = getattr(device, "wish", None)
+    if wish is None:
+        return ""
+    return str(wish.definition) if wish.definition else "Unassigned"
 
 
 # --- The ledger ----------------------------------------------------------------------------------
@@ -76,6 +100,12 @@ def said(entry: LedgerEntry) -> str:
         return "Here: its server was disconnected"
     if entry.source == Source.DISOWN:
         return f"Apple, asked to disown it: {entry.op_type or 'no answer'}"
+    if entry.source == Source.ASSIGN:
+        pair = (entry.changes or {}).get("profile_uuid")
+        told = (
+            "assign a profile to it" if isinstance(pair, list) and pair[-1] else "take its profile"
+        )
+        return f"Apple, asked to {told}: {entry.op_type or 'no answer'}"
     if entry.source == Source.LIST:
         return "Apple: it is on the whole list"
     if entry.source == Source.DETAILS:
@@ -101,11 +131,18 @@ def decided(entry: LedgerEntry, newer: datetime | None = None) -> str:
         return f"ignored: it came late, a newer operation of {moment(newer)} was known"
     if entry.source == Source.DISOWN:
         return "Apple is asked whether it is still ours"
+    if entry.source == Source.ASSIGN:
+        return _ASSIGNED.get(entry.op_type, "it is left alone for some hours, and tried again")
     if entry.decision == Decision.REPEATED:
         return _REPEATED.get(entry.source, "nothing to do: it says what was known already")
     return _DECIDED[Decision(entry.decision)]
 
 
+_ASSIGNED = {
+    "SUCCESS": "what Apple says of it is read back",
+    "THROTTLED": "it is left alone as long as Apple says, and tried again",
+    "NOT_ACCESSIBLE": "Apple is asked whether it is still ours",
+}
 _DECIDED: dict[LedgerEntry.Decision, str] = {
     Decision.ADDED: "taken over: new here",
     Decision.RETURNED: "taken over: it is back, with its history",

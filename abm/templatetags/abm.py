@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from django import template
+from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from abm.models import AbmDevice, LedgerEntry, SyncRun
+from abm.models import AbmDevice, LedgerEntry, Server, SyncRun
 from abm.pages import words
 from abm.state import State
 from mdm.templatetags.guard import badge, drawn_meter, icon
@@ -39,6 +40,36 @@ def disown_meter(counts: Mapping[str, int]) -> SafeString:
     looks = words.DISOWN_LOOKS.items()
     parts = [(look.word, look.tone, counts.get(key, 0)) for key, look in looks]
     return drawn_meter(parts, "no devices")
+
+
+@register.simple_tag
+def assignment_meter(counts: Mapping[str, int]) -> SafeString:
+    """How it stands with the profiles of a server's devices."""
+    looks = words.ASSIGNMENT_LOOKS.items()
+    parts = [(look.word, look.tone, counts.get(key, 0)) for key, look in looks]
+    return drawn_meter(parts, "no devices")
+
+
+@register.simple_tag
+def assignment_legend(
+    server: Server, counts: Mapping[str, int]
+) -> list[tuple[words.Look, int, str]]:
+    """The parts of the meter that are not empty, each with the devices that it counts."""
+    devices = reverse("abm:devices")
+    return [
+        (
+            look,
+            counts[key],
+            f"{devices}?server={server.pk}&assignment={words.ASSIGNMENT_WORDS[key]}",
+        )
+        for key, look in words.ASSIGNMENT_LOOKS.items()
+        if counts.get(key)
+    ]
+
+
+@register.simple_tag
+def duration(seconds: float) -> str:
+    return words.duration(seconds)
 
 
 @register.simple_tag

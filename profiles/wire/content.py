@@ -6,8 +6,8 @@ refuses to define.
 from __future__ import annotations
 
 import base64
-import binascii
 import re
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -274,8 +274,10 @@ def clean(given: Mapping[str, object]) -> Content:
 def check_name(name: str) -> str:
     """A profile's name as Apple takes it. Raises ValueError."""
     name = name.strip()
-    if not name or len(name) > MAX_NAME or not name.isprintable() or not _encodable(name):
+    if not name or len(name) > MAX_NAME:
         raise ValueError(f"Give the profile a name of 1 to {MAX_NAME} characters.")
+    if not _is_text(name):
+        raise ValueError("Use letters, digits and signs only.")
     return name
 
 
@@ -285,8 +287,8 @@ def document(
     """What POST /profile says. `url` is where the device enrolls, `web_url` where someone signs in
     first. Raises ValueError for an address that Apple would refuse.
     """
-    for each in filter(None, (url, web_url)):
-        if urlsplit(each).scheme != "https" or len(each) > MAX_URL:
+    for each in (url, web_url) if web_url else (url,):
+        if not _is_address(each):
             raise ValueError(f"Apple takes https addresses of up to {MAX_URL:,} characters.")
     said = {key: value for key, value in content.items() if value not in ("", [])}
     web = {"configuration_web_url": web_url} if web_url else {}
@@ -388,7 +390,7 @@ def _clean_text(key: Key, value: object) -> str:
     text = value.strip()
     if len(text) > key.most:
         raise ValueError(f"At most {key.most} characters.")
-    if not text.isprintable() or not _encodable(text):
+    if not _is_text(text):
         raise ValueError("Use letters, digits and signs only.")
     return _TEXTS.get(key.key, str)(text) if text else ""
 
@@ -402,7 +404,8 @@ def _language(text: str) -> str:
 
 
 def _region(text: str) -> str:
-    if text.upper() not in _REGIONS:
+    # In capitals some other letters become two of these: "ß" would be South Sudan.
+    if not text.isascii() or text.upper() not in _REGIONS:
         raise ValueError("Give two letters of ISO 3166, such as US.")
     return text.upper()
 
@@ -413,10 +416,17 @@ def _mail(text: str) -> str:
     return text
 
 
+def _phone(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("Give a phone number as people would dial it.")
+    return text
+
+
 _TEXTS: dict[str, Callable[[str], str]] = {
     "language": _language,
     "region": _region,
     "support_email_address": _mail,
+    "support_phone_number": _phone,
 }
 
 
@@ -449,7 +459,7 @@ def _certificates_in(text: str) -> list[x509.Certificate]:
             return x509.load_pem_x509_certificates(text.encode())
         data = base64.b64decode("".join(text.split()), validate=True)
         return [x509.load_der_x509_certificate(data)]
-    except (ValueError, binascii.Error):
+    except (ValueError, x509.InvalidVersion):
         raise ValueError("One of these is no certificate in PEM, nor DER in base64.") from None
 
 
@@ -498,12 +508,17 @@ _RULES: tuple[tuple[str, Callable[[Content], str]], ...] = (
 )
 
 
-def _encodable(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+def _is_text(text: str) -> bool:
+    """Whether it is UTF-8 without control characters. Spaces of other scripts are fine."""
+    return not any(unicodedata.category(each) in ("Cc", "Cs") for each in text)
+
+
+def _is_address(url: str) -> bool:
+    """Whether it is an https address as Apple takes them. Raises ValueError for some bad hosts."""
+    # urlsplit would pass over line breaks and blanks.
+    plain = url.isprintable() and " " not in url and len(url) <= MAX_URL
+    parts = urlsplit(url)
+    return plain and parts.scheme == "https" and bool(parts.hostname)
 
 
 def _copied(value: Any) -> Any:

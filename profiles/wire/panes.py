@@ -22,11 +22,12 @@ class Since:
     always: bool = True
 
     def __str__(self) -> str:
+        text = f"{self.os} {_short(self.since)}"
         if self.removed:
-            return f"{self.os} {self.since} until {self.removed}"
+            return f"{text} until {_short(self.removed)}"
         if self.deprecated:
-            return f"{self.os} {self.since}, deprecated in {self.deprecated}"
-        return f"{self.os} {self.since}"
+            return f"{text}, deprecated in {_short(self.deprecated)}"
+        return text
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,11 @@ class Pane:
     def where(self) -> str:
         """`iOS 13 · macOS 10.14`."""
         return " · ".join(map(str, self.on))
+
+
+def _short(version: str) -> str:
+    """`13` for 13.0; 10.10 stays."""
+    return version.removesuffix(".0")
 
 
 PANES: tuple[Pane, ...] = (

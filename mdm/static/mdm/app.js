@@ -136,6 +136,22 @@
     if (event.target.matches("[data-submit-on-change]")) event.target.form.requestSubmit();
   });
 
+  // --- A list of choices that can be searched, and checked or cleared as a whole
+  document.addEventListener("input", (event) => {
+    const field = event.target.closest("[data-search-in]");
+    if (!field) return;
+    const words = field.value.toLowerCase().split(/\s+/).filter(Boolean);
+    all("[data-words]", document.getElementById(field.dataset.searchIn)).forEach((choice) => {
+      choice.hidden = !words.every((word) => choice.dataset.words.includes(word));
+    });
+  });
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest("[data-check-in]");
+    if (!button) return;
+    const wanted = { all: () => true, none: () => false, recommended: (box) => box.hasAttribute("data-recommended") }[button.dataset.check];
+    all("[type=checkbox]", document.getElementById(button.dataset.checkIn)).forEach((box) => { box.checked = wanted(box); });
+  });
+
   // --- A button that was pressed once does not send twice; a download leaves its page as it is.
   document.addEventListener("submit", (event) => {
     const form = event.target;

@@ -1,0 +1,78 @@
+"""How far a server has come with telling Apple the profiles: the plan, progress, pause, resume."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils import timezone
+
+from abm import assignment as domain
+from abm import differences
+from abm.models import AbmDevice, Assigning, Definition, Server
+from abm.servers import connected
+from mdm.audit.actor import Actor
+from mdm.pages.frame import action, is_fragment, page, say
+
+_PAST = 20
+
+
+@page
+def assignments(request: HttpRequest) -> HttpResponse:
+    """Every connected server in a line."""
+    servers = [(server, _progress(server)) for server in connected()]
+    return render(request, "abm/assignments.html", {"servers": servers})
+
+
+@page
+def assignment(request: HttpRequest, pk: int) -> HttpResponse:
+    """One server; while something is due the page follows by itself."""
+    server = get_object_or_404(Server, pk=pk, disconnected_at=None)
+    context = {"server": server, "progress": _progress(server)}
+    if is_fragment(request, "assignment"):
+        return render(request, "abm/assignment_progress.html", context)
+    context["past"] = list(server.assignings.order_by("-pk")[:_PAST])
+    context["definitions"] = list(
+        Definition.objects.filter(server=server)
+        .exclude(state=Definition.State.WAITING)
+        .defer("sealed_document", "sealed_copy")
+        .order_by("-pk")[:_PAST]
+    )
+    return render(request, "abm/assignment.html", context)
+
+
+@action
+def pause(request: HttpRequest, pk: int) -> HttpResponse:
+    server = get_object_or_404(Server, pk=pk, disconnected_at=None)
+    domain.pause(Actor.of(request), server)
+    say(request, f"Paused: Apple is told nothing for {server} until someone resumes.")
+    return redirect("abm:assignment", server.pk)
+
+
+@action
+def resume(request: HttpRequest, pk: int) -> HttpResponse:
+    server = get_object_or_404(Server, pk=pk, disconnected_at=None)
+    domain.resume(Actor.of(request), server)
+    say(request, f"Resumed: Apple is told what is due for {server}.")
+    return redirect("abm:assignment", server.pk)
+
+
+def _progress(server: Server) -> dict[str, Any]:
+    plan = domain.plan(server)
+    listed = AbmDevice.objects.filter(server=server, current=True, removed_at=None)
+    running = Assigning.objects.filter(server=server, finished_at=None).first()
+    counts = {
+        "settled": listed.filter(differences.settled()).count(),
+        "due": plan.due,
+        "cooling": plan.cooling,
+        "undefined": plan.undefined,
+        "unassigned": listed.filter(wish__isnull=False, wish__definition=None).count(),
+    }
+    return {
+        "plan": plan,
+        "counts": counts,
+        "running": running,
+        "busy": plan.due > 0 and not plan.blocked,
+        "now": timezone.now(),
+    }

@@ -1,0 +1,1 @@
+"""The dashboard's pages about ADE profiles and groups."""

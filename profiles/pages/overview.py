@@ -1,0 +1,98 @@
+"""What profiles add to the overview: what needs someone, and the step of setting a default."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from django.db.models import Count, Exists, OuterRef
+from django.urls import reverse
+from django.utils import timezone
+
+from abm.differences import counts
+from abm.models import Definition, Wish
+from abm.platforms import platform
+from abm.servers import connected
+from mdm.navigation import Attention, Step
+from profiles import selectors
+from profiles.models import Default
+
+
+def unassigned_attention() -> Iterable[Attention]:
+    """Devices in ABM for which no rule has a profile."""
+    count = selectors.unassigned().count()
+    if count:
+        devices = "1 device is" if count == 1 else f"{count:,} devices are"
+        missing = _systems_without_default()
+        yield Attention(
+            what=f"{devices} Unassigned.",
+            why="They are in Apple Business Manager and no rule gives them a profile, so they do"
+            f" not enroll by themselves.{missing}",
+            button="Show them",
+            url=f"{reverse('abm:devices')}?assignment=unassigned",
+        )
+
+
+def _systems_without_default() -> str:
+    general = set(Default.objects.filter(server=None).values_list("os", flat=True))
+    rows = selectors.unassigned().order_by().values_list("os", "device_family")
+    found = set()
+    for os, family, _ in rows.annotate(count=Count("*")):
+        word = platform(os, family)
+        found.add("iOS" if word == "iPadOS" else word)
+    names = [Default.OS(os).label for os in sorted(found - general - {""})]
+    return f" There is no default for {', '.join(names)}." if names else ""
+
+
+def waiting_attention() -> Iterable[Attention]:
+    """Devices whose profile Apple was told and did not take, and profiles that it refuses."""
+    now = timezone.now()
+    for server in connected().exclude(sealed_token=None):
+        found = counts(server.pk, now)
+        if server.assigning_paused_at is not None and found.total:
+            yield Attention(
+                what=f"The assignment for {server} is paused; {found.total:,} devices wait.",
+                why=f"{server.assigning_paused_by} paused it. Until it is resumed nobody gets"
+                " another profile.",
+                button="Open the assignment",
+                url=reverse("abm:assignment", args=[server.pk]),
+            )
+        elif found.cooling:
+            devices = "1 device waits" if found.cooling == 1 else f"{found.cooling:,} devices wait"
+            yield Attention(
+                what=f"{devices} for Apple to take its profile.",
+                why="Apple was told and did not do it. Each is tried again by itself, at its own"
+                " time.",
+                button="Show them",
+                url=f"{reverse('abm:devices')}?assignment=cooling&server={server.pk}",
+            )
+    for definition in _refused():
+        waiting = definition.wishes.count()
+        yield Attention(
+            what=f"Apple refuses to define {definition.name}: {definition.refusal}.",
+            why=f"{waiting:,} devices of {definition.server} wait for it.",
+            button="Open the profile",
+            url=reverse("profiles:by_version", args=[definition.reference]),
+            tone="danger",
+        )
+
+
+def _refused() -> Iterable[Definition]:
+    return (
+        Definition.objects.filter(
+            Exists(Wish.objects.filter(definition=OuterRef("pk"))),
+            state=Definition.State.REFUSED,
+            server__disconnected_at=None,
+        )
+        .select_related("server")
+        .order_by("pk")[:5]
+    )
+
+
+def default_step() -> Step:
+    return Step(
+        label="Set a default ADE profile",
+        why="Then every new device gets it without anybody doing anything.",
+        button="Set the defaults",
+        url=reverse("profiles:defaults"),
+        done=Default.objects.exists(),
+    )
