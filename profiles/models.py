@@ -109,10 +109,10 @@ class Default(models.Model):
 
     class OS(models.TextChoices):
         IOS = "iOS", "iOS and iPadOS"
-        MACOS = "macOS"
-        TVOS = "tvOS"
-        VISIONOS = "visionOS"
-        WATCHOS = "watchOS"
+        MACOS = "macOS", "macOS"
+        TVOS = "tvOS", "tvOS"
+        VISIONOS = "visionOS", "visionOS"
+        WATCHOS = "watchOS", "watchOS"
 
     os = models.CharField("OS", max_length=10, choices=OS.choices)
     server = models.ForeignKey(Server, null=True, on_delete=models.CASCADE, related_name="defaults")

@@ -163,10 +163,10 @@ class Migration(migrations.Migration):
                     models.CharField(
                         choices=[
                             ("iOS", "iOS and iPadOS"),
-                            ("macOS", "Macos"),
-                            ("tvOS", "Tvos"),
-                            ("visionOS", "Visionos"),
-                            ("watchOS", "Watchos"),
+                            ("macOS", "macOS"),
+                            ("tvOS", "tvOS"),
+                            ("visionOS", "visionOS"),
+                            ("watchOS", "watchOS"),
                         ],
                         max_length=10,
                         verbose_name="OS",

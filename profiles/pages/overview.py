@@ -50,16 +50,15 @@ def waiting_attention() -> Iterable[Attention]:
         found = counts(server.pk, now)
         if server.assigning_paused_at is not None and found.total:
             yield Attention(
-                what=f"The assignment for {server} is paused; {found.total:,} devices wait.",
+                what=f"The assignment for {server} is paused; {_devices(found.total)} for it.",
                 why=f"{server.assigning_paused_by} paused it. Until it is resumed nobody gets"
                 " another profile.",
                 button="Open the assignment",
                 url=reverse("abm:assignment", args=[server.pk]),
             )
         elif found.cooling:
-            devices = "1 device waits" if found.cooling == 1 else f"{found.cooling:,} devices wait"
             yield Attention(
-                what=f"{devices} for Apple to take its profile.",
+                what=f"{_devices(found.cooling)} for Apple to take the profile.",
                 why="Apple was told and did not do it. Each is tried again by itself, at its own"
                 " time.",
                 button="Show them",
@@ -74,6 +73,10 @@ def waiting_attention() -> Iterable[Attention]:
             url=reverse("profiles:by_version", args=[definition.reference]),
             tone="danger",
         )
+
+
+def _devices(count: int) -> str:
+    return "1 device waits" if count == 1 else f"{count:,} devices wait"
 
 
 def _refused() -> Iterable[Definition]:
