@@ -34,7 +34,7 @@ ASSIGN = "abm.tasks.assign"
 PURPOSE = "ade_profile"
 _EXPIRES = 290
 # The sync comes first: after so long it gets its turn.
-_SYNC_EVERY = timedelta(minutes=5)
+_SYNC_EVERY = timedelta(minutes=4, seconds=30)
 _A_DAY = timedelta(days=1)
 _HOUR = timedelta(hours=1)
 # How long a batch takes where none was measured yet: a request and the reading back.
@@ -173,23 +173,33 @@ def carry_out(server_id: int, patience: Patience | None = None) -> None:
     try:
         with conversation.alone(server_id):
             server = Server.objects.get(pk=server_id)
-            now = timezone.now()
-            if why_not(server, now) or not differences.exist(server_id, now):
-                _finish(server)
-                return
-            _converse(server, patience or Patience())
+            went_well = _converse(server, patience or Patience())
     except Busy:
         return
     if _sync_is_due(server):
         runs.publish(server_id)
+    elif went_well and _is_due(server):
+        # It came up at the very end, and found the conversation taken.
+        publish(server_id)
 
 
-def _converse(server: Server, patience: Patience) -> None:
+def _is_due(server: Server) -> bool:
+    now = timezone.now()
+    return not why_not(server, now) and differences.exist(server.pk, now)
+
+
+def _converse(server: Server, patience: Patience) -> bool:
+    """False where Apple did not listen."""
+    if not _is_due(server):
+        _finish(server)
+        return True
     try:
         with conversation.with_apple(server, patience) as client:
             _Telling(server, client).through()
     except AbmError as error:
         state.note(server, state.problem_of(error), str(error), error.retry_after)
+        return False
+    return True
 
 
 @dataclass
@@ -201,14 +211,16 @@ class _Telling:
 
     def through(self) -> None:
         """Raises AbmError."""
-        self._define()
-        while batch := differences.next_batch(
-            self.server.pk, timezone.now(), batch_size(self.server)
-        ):
+        while True:
+            self._define()
+            size = batch_size(self.server)
+            batch = differences.next_batch(self.server.pk, timezone.now(), size)
+            if not batch:
+                _finish(self.server)
+                return
             self._tell(batch)
             if self._must_stop():
                 return
-        _finish(self.server)
 
     def _must_stop(self) -> bool:
         self.server.refresh_from_db()

@@ -35,8 +35,9 @@ def assign(server_id: int) -> None:
 
 @shared_task(name="abm.tasks.disown")
 def disown(server_id: int) -> None:
-    """Have Apple disown what waits for that (abm/disowns.py)."""
+    """Have Apple disown what waits for that (abm/disowns.py), and tell it what had to wait."""
     disowns.carry_out(server_id)
+    assignment.carry_out(server_id)
 
 
 @shared_task(name="abm.tasks.fetch_copy")

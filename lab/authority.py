@@ -67,6 +67,46 @@ class Authority:
         return Pair(self.folder / "push.pem", self.folder / "push.key")
 
     @property
+    def certification(self) -> Pair:
+        """The CA above the device CA."""
+        return Pair(self.folder / "certification.pem", self.folder / "certification.key")
+
+    @property
+    def device_ca(self) -> Pair:
+        """The CA that gives devices their certificate in the factory."""
+        return Pair(self.folder / "device-ca.pem", self.folder / "device-ca.key")
+
+    def issue_device_certificate(
+        self, udid: str, key: rsa.RSAPrivateKey
+    ) -> tuple[x509.Certificate, list[x509.Certificate]]:
+        """A device's certificate and the chain above it, up to the root."""
+        issuer, issuer_key = self.device_ca.load()
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, udid)])
+        now = dt.datetime.now(dt.UTC).replace(microsecond=0)
+        builder = _builder(
+            subject, issuer.subject, key, now - dt.timedelta(days=1), now + dt.timedelta(days=365)
+        ).add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        leaf = builder.sign(issuer_key, hashes.SHA256())
+        return leaf, [issuer, self.certification.load()[0], self.root.load()[0]]
+
+    def issue_foreign_certificate(
+        self, udid: str, key: rsa.RSAPrivateKey
+    ) -> tuple[x509.Certificate, list[x509.Certificate]]:
+        """The same by a CA that only says that it is Apple's."""
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Apple iPhone Device CA")])
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, udid)])
+        now = dt.datetime.now(dt.UTC).replace(microsecond=0)
+        began, ends = now - dt.timedelta(days=1), now + dt.timedelta(days=365)
+        own_key = _new_key()
+        own = _builder(name, name, own_key, began, ends).add_extension(
+            x509.BasicConstraints(ca=True, path_length=None), critical=True
+        )
+        leaf = _builder(subject, name, key, began, ends).add_extension(
+            x509.BasicConstraints(ca=False, path_length=None), critical=True
+        )
+        return leaf.sign(own_key, hashes.SHA256()), [own.sign(own_key, hashes.SHA256())]
+
+    @property
     def topic(self) -> str:
         certificate, _ = self.push.load()
         topic = topic_of(certificate)
@@ -121,8 +161,11 @@ def ensure_authority(folder: Path) -> Authority:
     if _due(authority.root, now):
         _create_root(authority.root, now)
         authority.apns.certificate.unlink(missing_ok=True)
+        authority.device_ca.certificate.unlink(missing_ok=True)
     if _due(authority.apns, now):
         _create_apns(authority, now)
+    if not authority.device_ca.certificate.exists():
+        _create_device_ca(authority)
     if _due(authority.push, now) or not _issued_by_root(authority):
         _create_push(authority, now)
     return authority
@@ -174,6 +217,32 @@ def _create_root(into: Pair, now: dt.datetime) -> None:
         .add_extension(_key_usage(signature=True, issue=True), critical=True)
     )
     _write(into, builder.sign(key, hashes.SHA256()), key)
+
+
+def _create_device_ca(authority: Authority) -> None:
+    """Two CAs that have expired, as Apple's own have: devices are believed all the same."""
+    began = dt.datetime(2007, 4, 12, tzinfo=dt.UTC)
+    above = authority.root
+    for into, name, years in (
+        (authority.certification, "Lab iPhone Certification Authority", 15),
+        (authority.device_ca, "Lab iPhone Device CA", 7),
+    ):
+        issuer, issuer_key = above.load()
+        key = _new_key()
+        subject = x509.Name(
+            [
+                x509.NameAttribute(NameOID.ORGANIZATION_NAME, "GuardMDM Lab"),
+                x509.NameAttribute(NameOID.COMMON_NAME, name),
+            ]
+        )
+        ends = began + dt.timedelta(days=365 * years)
+        builder = (
+            _builder(subject, issuer.subject, key, began, ends)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+            .add_extension(_key_usage(signature=True, issue=True), critical=True)
+        )
+        _write(into, builder.sign(issuer_key, hashes.SHA256()), key)
+        above = into
 
 
 def _create_apns(authority: Authority, now: dt.datetime) -> None:

@@ -82,9 +82,10 @@ def sign(
     detached: bool,
     attributes: Sequence[bytes] = (),
     signing_time: dt.datetime | None = None,
+    chain: Sequence[x509.Certificate] = (),
 ) -> bytes:
-    """A SignedData over `content`, in DER, with the signer's certificate. `attributes` are signed
-    beside contentType, messageDigest and signingTime."""
+    """A SignedData over `content`, in DER, with the signer's certificate and its `chain`.
+    `attributes` are signed beside contentType, messageDigest and signingTime."""
     signed = _signed_attributes(content, signer, attributes, signing_time)
     signature = signer.key.sign(tlv(0x31, signed), padding.PKCS1v15(), _DIGESTS[signer.digest][1])
     info = tlv(
@@ -107,7 +108,7 @@ def sign(
                 b"\x02\x01\x01",
                 tlv(0x31, signer.digest_algorithm),
                 tlv(0x30, oid(DATA), inner),
-                tlv(0xA0, signer.der),
+                tlv(0xA0, signer.der, *(each.public_bytes(Encoding.DER) for each in chain)),
                 tlv(0x31, info),
             ),
         ),

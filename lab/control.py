@@ -69,6 +69,8 @@ class ControlServer:
             "scene": self._tell_scene,
             "add": self._add,
             "enroll": self._enroll,
+            "grow": self._grow,
+            "activate": self._activate,
             "apns": self._spoil_apns,
             "device": self._spoil_device,
             "abm": self._order_abm,
@@ -143,6 +145,26 @@ class ControlServer:
             raise LabError(f"{device.hardware.serial} is enrolled already.")
         self._fleet.enroll(device, link, authorities)
         return {"enrolling": device.hardware.serial}
+
+    async def _grow(self, order: Answer) -> Answer:
+        """More devices, as they lie in their boxes."""
+        count = int(order["count"])
+        if not 0 < count <= MAX_DEVICES - len(self._fleet):
+            raise LabError(f"A lab holds up to {MAX_DEVICES} devices.")
+        kind = Model(order["kind"]) if order.get("kind") else None
+        grown = self._fleet.grow(count, kind)
+        return {"grown": [device.hardware.serial for device in grown]}
+
+    async def _activate(self, order: Answer) -> Answer:
+        """Devices are switched on, and ask Apple for their ADE profile."""
+        devices = [self._fleet.device(serial) for serial in order["serials"]]
+        given = order.get("authorities") or self._fleet.authorities.decode()
+        for device in devices:
+            if device.memory.state == "enrolled":
+                raise LabError(f"{device.hardware.serial} is enrolled already.")
+        for device in devices:
+            self._fleet.activate(device, given.encode())
+        return {"activating": [device.hardware.serial for device in devices]}
 
     async def _spoil_apns(self, order: Answer) -> Answer:
         if order["fault"] == "clear":

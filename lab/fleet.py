@@ -7,12 +7,22 @@ import asyncio
 import json
 import logging
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
 from lab.authority import write_private
-from lab.devices import Device, IPad, IPhone, Mac, Model, Surroundings, hardware
+from lab.devices import (
+    AppleTV,
+    Device,
+    IPad,
+    IPhone,
+    Mac,
+    Model,
+    Surroundings,
+    Vision,
+    hardware,
+)
 from lab.devices.faults import DeviceFault
 from lab.devices.memory import MemoryFile
 from lab.errors import LabError, ServerRefused, ServerUnreachable, UnknownDevice
@@ -21,11 +31,19 @@ CLASSES: dict[Model, type[Device]] = {
     Model.IPHONE: IPhone,
     Model.IPAD: IPad,
     Model.MAC: Mac,
+    Model.APPLE_TV: AppleTV,
+    Model.VISION: Vision,
 }
+NO_PROFILE = "Apple has no ADE profile for it; it went on without management."
 # An office's mix: for every twelve phones five tablets and eight computers.
 MIX = tuple(
     {"p": Model.IPHONE, "t": Model.IPAD, "m": Model.MAC}[letter]
     for letter in "pmptpmpmtpmpmptpmpmtpmptp"
+)
+# In their boxes: switched on once Apple was told what they get.
+BOXED = (
+    *(Model.IPHONE, Model.IPHONE, Model.IPAD, Model.IPAD),
+    *(Model.MAC, Model.MAC, Model.APPLE_TV, Model.VISION),
 )
 AT_ONCE = 4
 log = logging.getLogger(__name__)
@@ -33,12 +51,18 @@ log = logging.getLogger(__name__)
 
 class Fleet:
     """The devices in `folder`, or only in memory when it is None. The same `seed` gives the same
-    machines in every lab."""
+    machines in every lab. `activation` is what Apple says to a device that is switched on: the ADE
+    profile that was assigned to its serial number, or None."""
 
     def __init__(
-        self, surroundings: Surroundings, folder: Path | None = None, seed: int = 0
+        self,
+        surroundings: Surroundings,
+        folder: Path | None = None,
+        seed: int = 0,
+        activation: Callable[[str], dict[str, Any] | None] = lambda serial: None,
     ) -> None:
         self._surroundings = surroundings
+        self._activation = activation
         self._folder = folder
         self._seed = seed
         self._devices: dict[str, Device] = {}
@@ -57,8 +81,24 @@ class Fleet:
             device = self._make(Model(kind), int(number))
             if device.memory.state == "enrolled":
                 device.start()
-            elif device.memory.state in ("new", "enrolling") and device.memory.link:
-                self.enroll(device, device.memory.link, device.memory.link_authorities.encode())
+            elif device.memory.state in ("new", "enrolling"):
+                self._resume(device)
+
+    def _resume(self, device: Device) -> None:
+        authorities = device.memory.link_authorities.encode()
+        if device.memory.activates:
+            self.activate(device, authorities)
+        elif device.memory.link:
+            self.enroll(device, device.memory.link, authorities)
+
+    def grow(self, count: int, kind: Model | None = None) -> list[Device]:
+        """`count` more devices that nobody has switched on yet."""
+        taken = len(self._devices)
+        numbers = range(taken + 1, taken + count + 1)
+        grown = [self._make(kind or MIX[(number - 1) % len(MIX)], number) for number in numbers]
+        for device in grown:
+            device.save()
+        return grown
 
     def add(
         self, count: int, link: str, authorities: bytes, kind: Model | None = None
@@ -75,17 +115,43 @@ class Fleet:
         self._write_about()
         return added
 
+    def box(self) -> None:
+        """Have one device of every kind, and a few more, that nobody has switched on."""
+        if not any(device.memory.activates or not device.memory.link for device in self):
+            for kind in BOXED:
+                self.grow(1, kind)
+
     def enroll(self, device: Device, link: str, authorities: bytes) -> None:
         """Have a device enroll in the background; again and again while nobody answers it."""
-        serial = device.hardware.serial
-        if serial in self._enrolling:
+        if device.hardware.serial in self._enrolling:
             return
-        device.memory.link = link
+        device.memory.link, device.memory.activates = link, False
         device.memory.link_authorities = authorities.decode("ascii")
         device.save()
-        task = asyncio.get_running_loop().create_task(self._enroll(device, link, authorities))
+        self._begin(device, self._enroll(device, lambda: device.enroll(link, authorities)))
+
+    def activate(self, device: Device, authorities: bytes) -> None:
+        """Switch a device on for the first time, or after an erase: it asks Apple for its ADE
+        profile and enrolls with it in the background."""
+        if device.hardware.serial in self._enrolling:
+            return
+        device.memory.activates, device.memory.link = True, ""
+        device.memory.link_authorities = authorities.decode("ascii")
+        device.save()
+        self._begin(device, self._activate(device, authorities))
+
+    def _begin(self, device: Device, work: Coroutine[Any, Any, None]) -> None:
+        serial = device.hardware.serial
+        task = asyncio.get_running_loop().create_task(work)
         self._enrolling[serial] = task
         task.add_done_callback(lambda _: self._enrolling.pop(serial, None))
+
+    async def _activate(self, device: Device, authorities: bytes) -> None:
+        profile = self._activation(device.hardware.serial)
+        if profile is None:
+            device.problem = NO_PROFILE
+            return
+        await self._enroll(device, lambda: device.activate(profile, authorities))
 
     async def settle(self) -> None:
         """Wait until nobody is enrolling any more."""
@@ -130,12 +196,14 @@ class Fleet:
         self._devices[machine.serial] = device
         return device
 
-    async def _enroll(self, device: Device, link: str, authorities: bytes) -> None:
+    async def _enroll(
+        self, device: Device, attempt_it: Callable[[], Coroutine[Any, Any, None]]
+    ) -> None:
         pace = self._surroundings.pace
         for attempt in range(1_000_000):
             try:
                 async with self._turn:
-                    await device.enroll(link, authorities)
+                    await attempt_it()
                 return
             except (ServerUnreachable, ServerRefused) as error:
                 device.problem = str(error)
@@ -174,7 +242,8 @@ def _row(device: Device) -> dict[str, Any]:
         "kind": machine.kind,
         "product": machine.product,
         "model": machine.model_name,
-        "os": machine.os_version,
+        "os": memory.os_version or machine.os_version,
+        "way": "link" if memory.link else "ade",
         "udid": machine.udid,
         "owner": machine.owner.long_name,
         "state": memory.state,

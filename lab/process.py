@@ -16,6 +16,7 @@ from lab.control import ControlServer
 from lab.dep import DepStandIn, Portal
 from lab.dep.orders import Orders
 from lab.devices import Surroundings
+from lab.devices.activation import Factory
 from lab.devices.channel import Pace
 from lab.devices.identity import Presentation
 from lab.fleet import Fleet
@@ -63,10 +64,15 @@ async def running_lab(
     postbox, webs, keys = Postbox(), Webs(), KeyShelf(place.keys)
     if place.tokens.exists():
         postbox.restore(json.loads(place.tokens.read_bytes()))
-    surroundings = Surroundings(postbox, webs, keys.take, pace or Pace(), presentation)
+    factory = Factory(
+        keys.take, authority.issue_device_certificate, authority.issue_foreign_certificate
+    )
+    surroundings = Surroundings(
+        postbox, webs, keys.take, pace or Pace(), factory, presentation=presentation
+    )
     apns = ApnsStandIn(authority, postbox)
     dep = DepStandIn(_portal(place, seed))
-    fleet = Fleet(surroundings, place.devices, seed)
+    fleet = Fleet(surroundings, place.devices, seed, dep.portal.activate)
 
     def keep() -> None:
         write_private(place.portal, json.dumps(dep.portal.snapshot()).encode())
@@ -118,5 +124,7 @@ async def run(
     async with running_lab(place, port=port, dep_port=dep_port, seed=seed, scene=scene) as lab:
         if scene is not None and len(lab.fleet) < devices:
             lab.fleet.add(devices - len(lab.fleet), scene["link"], scene["authorities"].encode())
+        if scene is not None:
+            lab.fleet.box()
         ready(lab)
         await over.wait()

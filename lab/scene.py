@@ -29,6 +29,11 @@ LINK_USES = 10_000
 _ACTOR = Actor.system("lab")
 
 
+def actor() -> Actor:
+    """Who makes all of it."""
+    return _ACTOR
+
+
 @dataclass(frozen=True)
 class Scene:
     """`password` is empty once the admin has chosen another. `authorities` is PEM."""

@@ -75,7 +75,13 @@ _MIX = tuple(
     }[letter]
     for letter in "pmptpmpmtpmpmptapmpmtpmptpvm"
 )
-_KINDS = {Model.IPHONE: Family.IPHONE, Model.IPAD: Family.IPAD, Model.MAC: Family.MAC}
+_KINDS = {
+    Model.IPHONE: Family.IPHONE,
+    Model.IPAD: Family.IPAD,
+    Model.MAC: Family.MAC,
+    Model.APPLE_TV: Family.APPLE_TV,
+    Model.VISION: Family.VISION,
+}
 
 
 def bought(number: int, seed: int, family: Family | None = None, serial: str = "") -> Record:

@@ -195,6 +195,19 @@ class Portal:
         if owner is not None:
             self._log(owner, "modified", known)
 
+    def activate(self, serial: str) -> dict[str, Any] | None:
+        """What Apple tells a device that is switched on for the first time, or after an erase:
+        the ADE profile that it was assigned, None where there is none. Apple then says "pushed".
+        """
+        record = self.devices.get(serial)
+        if record is None or record.profile_status not in ("assigned", "pushed"):
+            return None
+        known = self.profiles.get(record.profile_uuid or "")
+        if known is None:
+            return None
+        self.change(serial, profile_status="pushed", profile_push_time=stamp(self.clock.now()))
+        return {**known["profile"], "profile_uuid": record.profile_uuid}
+
     def owner(self, serial: str) -> MdmServer | None:
         return self._owner.get(serial)
 

@@ -12,7 +12,7 @@ from lab.devices.memory import ChannelMemory, Management, Memory
 CHECK_IN_TYPE = "application/x-apple-aspen-mdm-checkin"
 
 
-def authenticate(machine: Hardware, management: Management) -> dict[str, Any]:
+def authenticate(machine: Hardware, management: Management, os_version: str = "") -> dict[str, Any]:
     """As iOS sends it; a Mac adds its names."""
     message = {
         "MessageType": "Authenticate",
@@ -20,7 +20,7 @@ def authenticate(machine: Hardware, management: Management) -> dict[str, Any]:
         "UDID": machine.udid,
         "SerialNumber": machine.serial,
         "ProductName": machine.product,
-        "OSVersion": machine.os_version,
+        "OSVersion": os_version or machine.os_version,
         "BuildVersion": machine.build,
     }
     if machine.imei:

@@ -154,6 +154,15 @@ async def remove_profile(device: Device, channel: str, command: Command) -> Repl
     return Reply()
 
 
+async def device_configured(device: Device, channel: str, command: Command) -> Reply:
+    if not device.memory.awaiting:
+        text = "The device is not awaiting its configuration."
+        return failed("MCMDMErrorDomain", 12066, text)
+    device.memory.awaiting = False
+    device.save()
+    return Reply()
+
+
 async def erase_device(device: Device, channel: str, command: Command) -> Reply:
     return Reply(then=device.erase)
 
@@ -190,4 +199,5 @@ EVERYWHERE: dict[str, Handler] = {
     "InstalledApplicationList": installed_application_list,
     "InstallProfile": install_profile,
     "RemoveProfile": remove_profile,
+    "DeviceConfigured": device_configured,
 }

@@ -17,7 +17,8 @@ from typing import Any, ClassVar
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from lab.apns.postbox import Postbox
-from lab.devices import checkin, commands, enrolling
+from lab.devices import activation, checkin, commands, enrolling
+from lab.devices.activation import Factory
 from lab.devices.channel import DEVICE, Channel, Pace
 from lab.devices.commands import Handler, Reply
 from lab.devices.faults import COUNTED, DeviceFault, Mistakes
@@ -39,6 +40,7 @@ class Surroundings:
     webs: Webs
     key: Callable[[int], Awaitable[rsa.RSAPrivateKey]]
     pace: Pace = field(default_factory=Pace)
+    factory: Factory | None = None
     presentation: Presentation = Presentation.AS_PROFILE
     digest: str = "sha256"
 
@@ -65,7 +67,7 @@ class Device:
     # What platforms decide
 
     def authenticate_message(self) -> dict[str, Any]:
-        return checkin.authenticate(self.hardware, self.managed)
+        return checkin.authenticate(self.hardware, self.managed, self.memory.os_version)
 
     def token_update_message(self, channel: Channel) -> dict[str, Any]:
         return checkin.token_update(channel.ids, self.managed, channel.memory)
@@ -100,6 +102,26 @@ class Device:
         self.memory.link, self.memory.link_authorities = link, authorities.decode("ascii")
         if self.memory.state != "enrolling" or self.memory.management is None:
             await self._install_enrollment_profile(link, authorities)
+        await self._check_in_first()
+        self.memory.state, self.problem = "enrolled", ""
+        self.save()
+        for channel in self.channels.values():
+            channel.open()
+
+    async def activate(self, profile: Mapping[str, Any], authorities: bytes) -> None:
+        """Go through Setup Assistant with the ADE profile that Apple gave, trusting `authorities`
+        (PEM) where it names no anchors. Raises EnrollmentFailed, ServerUnreachable, ServerRefused.
+        """
+        if self.memory.state == "enrolled":
+            raise EnrollmentFailed(f"{self.hardware.serial} is enrolled already.")
+        trusted = activation.anchors(profile) or authorities
+        if self.memory.state != "enrolling" or self.memory.management is None:
+            web = self.surroundings.webs.trusting(trusted)
+            found = await activation.obtain(self, web, profile)
+            await self._install(found, trusted)
+            self.memory.ade = {k: v for k, v in profile.items() if k not in activation.SECRET}
+            self.memory.awaiting = bool(profile.get("await_device_configured"))
+            self.save()
         await self._check_in_first()
         self.memory.state, self.problem = "enrolled", ""
         self.save()
@@ -205,6 +227,8 @@ class Device:
         elif fault is DeviceFault.NEW_TOKEN:
             await self.new_token()
         elif fault is DeviceFault.REMOVE:
+            if self.memory.ade is not None and not self.memory.ade.get("is_mdm_removable", True):
+                raise LabError(f"The management of {self.hardware.serial} cannot be removed.")
             await self.remove_management()
         elif fault is DeviceFault.VANISH:
             self._drop("unenrolled")
@@ -288,7 +312,10 @@ class Device:
 
     async def _install_enrollment_profile(self, link: str, authorities: bytes) -> None:
         web = self.surroundings.webs.trusting(authorities)
-        profile = await enrolling.download(web, link)
+        await self._install(await enrolling.download(web, link), authorities)
+
+    async def _install(self, profile: Profile, authorities: bytes) -> None:
+        self.memory.link_authorities = authorities.decode("ascii")
         key = await self.surroundings.key(profile.identity().key_size)
         trusting = self.surroundings.webs.trusting(authorities + profile.authorities())
         management = await enrolling.obtain_management(trusting, profile, key, authorities)

@@ -16,7 +16,8 @@ class DeviceFault(StrEnum):
     power. ERROR: the next commands fail. LOST_REPLY: it takes a command and is cut off before it
     answers. REPEAT: it sends an answer twice. NEW_TOKEN: its push token changes. REMOVE: its user
     removes the MDM profile. VANISH: it loses the profile without a CheckOut. LARGE: it reports
-    hundreds of apps. RESET: its user erases it by hand.
+    hundreds of apps. RESET: its user erases it by hand. UNSIGNED and FOREIGN: it asks to enroll by
+    ADE without a signature, or with one of a CA that nobody knows.
     """
 
     LOCKED = "locked"
@@ -31,6 +32,8 @@ class DeviceFault(StrEnum):
     VANISH = "vanish"
     LARGE = "large"
     RESET = "reset"
+    UNSIGNED = "unsigned"
+    FOREIGN = "foreign"
 
     @classmethod
     def named(cls, word: str) -> DeviceFault:
@@ -38,7 +41,15 @@ class DeviceFault(StrEnum):
         return faults.named(cls, "device", word)
 
 
-COUNTED = frozenset({DeviceFault.ERROR, DeviceFault.LOST_REPLY, DeviceFault.REPEAT})
+COUNTED = frozenset(
+    {
+        DeviceFault.ERROR,
+        DeviceFault.LOST_REPLY,
+        DeviceFault.REPEAT,
+        DeviceFault.UNSIGNED,
+        DeviceFault.FOREIGN,
+    }
+)
 
 
 class Mistakes:

@@ -15,6 +15,8 @@ class Model(StrEnum):
     IPHONE = "iphone"
     IPAD = "ipad"
     MAC = "mac"
+    APPLE_TV = "appletv"
+    VISION = "vision"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,11 @@ _PRODUCTS = {
         _Product("iPad15,7", "MD4A4", "iPad (A16)", (128, 256)),
         _Product("iPad16,3", "MVV83", "iPad Pro 11-inch (M4)", (256, 512), True),
     ),
+    Model.APPLE_TV: (
+        _Product("AppleTV11,1", "MXGY2", "Apple TV 4K", (32, 64)),
+        _Product("AppleTV14,1", "MN893", "Apple TV 4K", (64, 128)),
+    ),
+    Model.VISION: (_Product("RealityDevice14,1", "MQL83", "Apple Vision Pro", (256, 512)),),
     Model.MAC: (
         _Product("Mac14,2", "MLY33", "MacBook Air", (256, 512)),
         _Product("Mac15,3", "MTL73", "MacBook Pro", (512, 1000)),
@@ -83,6 +90,8 @@ _PRODUCTS = {
 _SYSTEMS = {
     Model.IPHONE: (("26.1", "23B85"), ("26.0.1", "23A355"), ("18.7.2", "22H124")),
     Model.IPAD: (("26.1", "23B85"), ("26.0.1", "23A355"), ("18.7.2", "22H124")),
+    Model.APPLE_TV: (("26.1", "23J579"), ("18.6", "22M84")),
+    Model.VISION: (("26.1", "23N47"),),
     Model.MAC: (("26.1", "25B78"), ("26.0.1", "25A362"), ("15.7.2", "24G325")),
 }
 _FIRST = (
@@ -127,7 +136,7 @@ def _owner(draw: random.Random) -> Owner:
 
 
 def _everyday_name(kind: Model, product: _Product) -> str:
-    return {Model.IPHONE: "iPhone", Model.IPAD: "iPad", Model.MAC: product.name}[kind]
+    return {Model.IPHONE: "iPhone", Model.IPAD: "iPad"}.get(kind, product.name)
 
 
 def _udid(kind: Model, draw: random.Random) -> str:

@@ -28,7 +28,7 @@ class Mac(Device):
     def token_update_message(self, channel: Channel) -> dict[str, Any]:
         message = super().token_update_message(channel)
         if channel.name == DEVICE:
-            return message | {"AwaitingConfiguration": False}
+            return message | {"AwaitingConfiguration": self.memory.awaiting}
         return message | {"NotOnConsole": False}
 
     async def after_first_token_update(self) -> None:

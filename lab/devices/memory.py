@@ -68,6 +68,14 @@ class Memory:
     large: bool = False
     unlock_token: str = ""
     bootstrap_token: str = ""
+    # The version that an update brought; "" for the one it was sold with.
+    os_version: str = ""
+    # Whether it enrolls by ADE when it is switched on.
+    activates: bool = False
+    # What the ADE profile said that it enrolled with; None for a link.
+    ade: dict[str, Any] | None = None
+    # Whether Setup Assistant waits for DeviceConfigured.
+    awaiting: bool = False
     management: Management | None = None
     profiles: dict[str, str] = field(default_factory=dict)
     channels: dict[str, ChannelMemory] = field(default_factory=dict)
@@ -85,6 +93,15 @@ class Memory:
         self.profiles.clear()
         self.channels.clear()
         self.unlock_token = self.bootstrap_token = ""
+        self.ade, self.awaiting = None, False
+
+    @property
+    def supervised(self) -> bool:
+        return self.ade is not None and bool(self.ade.get("is_supervised", True))
+
+    @property
+    def shared(self) -> bool:
+        return self.ade is not None and bool(self.ade.get("is_multi_user"))
 
 
 class MemoryFile:

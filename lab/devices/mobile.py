@@ -1,4 +1,4 @@
-"""What iPhone and iPad have in common, enrolled through a link and therefore unsupervised."""
+"""What iPhone and iPad have in common; supervised only if they came with an ADE profile."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Mobile(Device):
 
     def token_update_message(self, channel: Channel) -> dict[str, Any]:
         message = super().token_update_message(channel)
-        message["AwaitingConfiguration"] = False
+        message["AwaitingConfiguration"] = self.memory.awaiting
         return checkin.with_unlock_token(message, self.memory)
 
     def commands(self, channel: str) -> Mapping[str, Handler]:
@@ -53,7 +53,31 @@ async def _clear_passcode(device: Device, channel: str, command: Command) -> Rep
     return Reply()
 
 
-async def _supervised_only(device: Device, channel: str, command: Command) -> Reply:
+async def _restart(device: Device, channel: str, command: Command) -> Reply:
+    if not device.memory.supervised:
+        return _supervised_only(command)
+    return Reply(then=_restarting(device))
+
+
+async def _shut_down(device: Device, channel: str, command: Command) -> Reply:
+    if not device.memory.supervised:
+        return _supervised_only(command)
+
+    async def shut_down() -> None:
+        device.power_off()
+
+    return Reply(then=shut_down)
+
+
+def _restarting(device: Device) -> commands.Then:
+    async def restart() -> None:
+        device.power_off()
+        device.later(device.surroundings.pace.restart, device.power_on)
+
+    return restart
+
+
+def _supervised_only(command: Command) -> Reply:
     text = f"{command['RequestType']} is available on supervised devices only."
     return commands.failed("MCMDMErrorDomain", 12021, text)
 
@@ -63,6 +87,6 @@ _COMMANDS: dict[str, Handler] = {
     "DeviceLock": _device_lock,
     "ClearPasscode": _clear_passcode,
     "EraseDevice": commands.erase_device,
-    "RestartDevice": _supervised_only,
-    "ShutDownDevice": _supervised_only,
+    "RestartDevice": _restart,
+    "ShutDownDevice": _shut_down,
 }

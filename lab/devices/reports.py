@@ -41,7 +41,7 @@ def device_information(device: Device) -> dict[str, Any]:
     common = {
         "UDID": machine.udid,
         "DeviceName": device.memory.name or machine.name,
-        "OSVersion": machine.os_version,
+        "OSVersion": device.memory.os_version or machine.os_version,
         "BuildVersion": machine.build,
         "ModelName": machine.model_name,
         "Model": machine.model,
@@ -51,8 +51,8 @@ def device_information(device: Device) -> dict[str, Any]:
         "DeviceCapacity": machine.capacity,
         "AvailableDeviceCapacity": round(machine.capacity * _share(machine), 3),
         "BatteryLevel": round(0.2 + 0.8 * _share(machine), 2),
-        "IsSupervised": False,
-        "AwaitingConfiguration": False,
+        "IsSupervised": device.memory.supervised,
+        "AwaitingConfiguration": device.memory.awaiting,
         "MDMOptions": {},
         "WiFiMAC": machine.wifi_mac,
         "BluetoothMAC": machine.wifi_mac[:-2] + "00",
@@ -60,7 +60,7 @@ def device_information(device: Device) -> dict[str, Any]:
         "TimeZone": "Europe/Berlin",
     }
     return common | (
-        _mac_information(device) if machine.kind is Model.MAC else _ios_information(machine)
+        _mac_information(device) if machine.kind is Model.MAC else _ios_information(device)
     )
 
 
@@ -75,7 +75,10 @@ def security_info(device: Device) -> dict[str, Any]:
         "PasscodeCompliantWithProfiles": True,
         "PasscodeLockGracePeriod": 0,
         "PasscodeLockGracePeriodEnforced": 0,
-        "ManagementStatus": {"EnrolledViaDEP": False, "IsUserEnrollment": False},
+        "ManagementStatus": {
+            "EnrolledViaDEP": device.memory.ade is not None,
+            "IsUserEnrollment": False,
+        },
     }
 
 
@@ -111,14 +114,15 @@ def certificate_list(device: Device) -> list[dict[str, Any]]:
     ]
 
 
-def _ios_information(machine: Hardware) -> dict[str, Any]:
+def _ios_information(device: Device) -> dict[str, Any]:
+    machine = device.hardware
     return {
         "CellularTechnology": 1 if machine.imei else 0,
         "DataRoamingEnabled": False,
         "IsRoaming": False,
         "IsNetworkTethered": False,
         "PersonalHotspotEnabled": False,
-        "IsMultiUser": False,
+        "IsMultiUser": device.memory.shared,
         "IsDeviceLocatorServiceEnabled": True,
         "IsDoNotDisturbInEffect": False,
         "IsCloudBackupEnabled": True,
@@ -193,7 +197,7 @@ def _mac_security(device: Device) -> dict[str, Any]:
         },
         "IsRecoveryLockEnabled": False,
         "ManagementStatus": {
-            "EnrolledViaDEP": False,
+            "EnrolledViaDEP": device.memory.ade is not None,
             "IsActivationLockManageable": True,
             "IsUserEnrollment": False,
             "UserApprovedEnrollment": True,

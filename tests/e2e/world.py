@@ -117,5 +117,6 @@ def _environment(lab: Laboratory) -> dict[str, str]:
         GUARD_EXTRA_APPS="lab",
         GUARD_APNS_URL=lab.apns_url,
         GUARD_APNS_CA=str(lab.apns_ca),
+        GUARD_DEVICE_CA=str(lab.apns_ca),
         GUARD_DEP_URL=lab.dep_url,
     )

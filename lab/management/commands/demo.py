@@ -1,14 +1,16 @@
-"""`manage.py demo`: the whole server with the lab beside it, 25 devices enrolled, 200 in Apple
-Business Manager. What runs is
-in `mdm/local/server.py`; what the lab does in `lab.process`."""
+"""`manage.py demo`: the whole server with the lab beside it, 25 devices enrolled through a link,
+200 in Apple Business Manager, and some of every platform that enroll by ADE. What runs is in
+`mdm/local/server.py`; what the lab does in `lab.process`, `lab.scene` and `lab.ade_scene`."""
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -68,6 +70,7 @@ class Demo:
                 "GUARD_EXTRA_APPS": "lab",
                 "GUARD_APNS_URL": f"https://127.0.0.1:{self._apns_port}",
                 "GUARD_APNS_CA": str(self._place.authority / "root.pem"),
+                "GUARD_DEVICE_CA": str(self._place.authority / "root.pem"),
                 "GUARD_DEP_URL": f"http://127.0.0.1:{self._dep_port}",
             },
             say=lambda line: say(f"· {line}"),
@@ -104,9 +107,13 @@ class Demo:
         try:
             scene = ask(self._place.socket, "scene")
             self._connect_abm()
-            self._count_devices()
+            self._count_devices("link")
+            self._say_where(scene)
+            self._activate()
         except LabError:
             return
+
+    def _say_where(self, scene: dict[str, Any]) -> None:
         self._say(f"\nGuardMDM runs.\n  Dashboard  {self.server.people_url}")
         password = scene["password"] or "(the one you have chosen)"
         self._say(f"  Sign in    {scene['username']} / {password}")
@@ -123,17 +130,37 @@ class Demo:
         else:
             self._say(f"· {in_abm} devices in Apple Business Manager, connected to this server")
 
-    def _count_devices(self) -> None:
-        """Say how many are enrolled each time it changes, until all have settled."""
+    def _activate(self) -> None:
+        """Give profiles to the devices in ABM, and switch those on that are in their boxes."""
+        try:
+            told = json.loads(self.server.manage("lab", "ade", "--json"))
+        except LocalError as error:
+            self._say(f"· No device was activated: {error}")
+            return
+        self._count_devices("ade", len(told["without"]))
+        if told["without"]:
+            self._say(
+                f"· {len(told['without'])} device in its box has no ADE profile, on purpose:"
+                " the dashboard says why"
+            )
+
+    def _count_devices(self, way: str, without: int = 0) -> None:
+        """Say how many that enroll this way are enrolled each time it changes, until all have
+        settled but those without a profile."""
+        words = {
+            "link": "devices enrolled",
+            "ade": "devices enrolled by Automated Device Enrollment",
+        }
         said = -1
         while True:
-            status = ask(self._place.socket, "status")
-            states, total = status["states"], len(status["devices"])
-            enrolled = states.get("enrolled", 0)
-            if enrolled != said:
-                self._say(f"· {enrolled} of {total} devices enrolled")
-                said = enrolled
-            if not states.get("new", 0) + states.get("enrolling", 0):
+            rows = [
+                row for row in ask(self._place.socket, "status")["devices"] if row["way"] == way
+            ]
+            states = Counter(row["state"] for row in rows)
+            if states["enrolled"] != said:
+                said = states["enrolled"]
+                self._say(f"· {said} of {len(rows)} {words[way]}")
+            if states["new"] + states["enrolling"] <= without:
                 return
             time.sleep(_LOOK_EVERY)
 

@@ -14,7 +14,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import OperationalError
 
-from lab import process, scene
+from lab import ade_scene, process, scene
 from lab.apns import FaultKind
 from lab.control import ask
 from lab.devices.faults import DeviceFault
@@ -51,14 +51,32 @@ class Command(BaseCommand):
         enroll = acts.add_parser("enroll", help="let a device that left come back")
         enroll.add_argument("serial")
         enroll.add_argument("--link", default="")
+        grow = acts.add_parser("grow", help="add devices as they lie in their boxes")
+        grow.add_argument("count", type=int)
+        grow.add_argument("--kind", choices=[str(kind) for kind in Model])
+        activate = acts.add_parser("activate", help="switch devices on: they enroll by ADE")
+        activate.add_argument("serials", nargs="+", metavar="SERIAL")
         shown = acts.add_parser("list", help="the devices, and what the push stand-in did")
         connect = acts.add_parser("connect", help="connect to the lab's Apple Business Manager")
         connect.add_argument(
             "--devices", type=int, default=200, metavar="N", help="see to it that N are in it"
         )
+        ade = acts.add_parser("ade", help="profiles, defaults, groups, and devices that use them")
+        ade.add_argument("--wait", type=float, default=120.0, metavar="SECONDS")
         abm = portal.add_parsers(acts)
         scenery = acts.add_parser("prepare", help="make admin, push certificate and link")
-        for act in (add, enroll, shown, scenery, connect, *abm, *_fault_parsers(acts)):
+        for act in (
+            add,
+            enroll,
+            grow,
+            activate,
+            shown,
+            scenery,
+            connect,
+            ade,
+            *abm,
+            *_fault_parsers(acts),
+        ):
             act.add_argument("--json", action="store_true", help="print JSON, for scripts")
 
     def handle(self, *, act: str, **options: Any) -> None:
@@ -92,6 +110,7 @@ class Command(BaseCommand):
     def _started(self, lab: process.Lab) -> None:
         self.stdout.write(f"GUARD_APNS_URL={lab.apns_url}")
         self.stdout.write(f"GUARD_APNS_CA={lab.authority.root.certificate}")
+        self.stdout.write(f"GUARD_DEVICE_CA={lab.authority.root.certificate}")
         self.stdout.write(f"GUARD_DEP_URL={lab.dep_url}")
         self.stdout.write(f"push certificate: {lab.authority.push.certificate}")
         self.stdout.flush()
@@ -106,6 +125,11 @@ class Command(BaseCommand):
     def _connect(self, options: dict[str, Any]) -> None:
         server = scene.connect_abm(self._place, options["devices"])
         self._say(options, {"server": server.pk}, f"{server} is connected.")
+
+    def _ade(self, options: dict[str, Any]) -> None:
+        activated, without = ade_scene.play(self._place, options["wait"])
+        answer = {"activated": activated, "without": without}
+        self._say(options, answer, f"{len(activated)} activated, {len(without)} without a profile.")
 
     def _abm(self, options: dict[str, Any]) -> None:
         what = options["what"]
@@ -126,6 +150,19 @@ class Command(BaseCommand):
             kind=options["kind"],
         )
         self._say(options, answer, f"{len(answer['added'])} devices begin to enroll.")
+
+    def _grow(self, options: dict[str, Any]) -> None:
+        answer = ask(self._place.socket, "grow", count=options["count"], kind=options["kind"])
+        self._say(options, answer, "\n".join(answer["grown"]))
+
+    def _activate(self, options: dict[str, Any]) -> None:
+        answer = ask(
+            self._place.socket,
+            "activate",
+            serials=options["serials"],
+            authorities=_own_authority(),
+        )
+        self._say(options, answer, f"{len(answer['activating'])} devices ask Apple.")
 
     def _enroll(self, options: dict[str, Any]) -> None:
         answer = ask(self._place.socket, "enroll", serial=options["serial"], link=options["link"])

@@ -182,9 +182,7 @@ def test_a_group_is_picked_given_a_profile_ranked_and_deleted(
     signed_in.post(f"/groups/{second.pk}/move", {"rank": "1"})
     assert list(Group.objects.values_list("name", flat=True)) == ["Second", "Cart"]
     signed_in.post(f"/groups/{cart.pk}/add", {"pasted": "MORE1"})
-    signed_in.post(
-        f"/groups/{cart.pk}/remove", {"id": cart.members.get(serial_number="LATER1").pk}
-    )
+    signed_in.post(f"/groups/{cart.pk}/remove", {"id": cart.members.get(serial_number="LATER1").pk})
     assert set(cart.members.values_list("serial_number", flat=True)) == {"PHONE1", "MORE1"}
     assert signed_in.get(f"/groups/{cart.pk}/delete/").status_code == 200
     signed_in.post(f"/groups/{cart.pk}/delete/")

@@ -1,0 +1,64 @@
+"""Automated Device Enrollment, the whole way: Apple is told which profile each device gets, and
+devices of every platform enroll with it as they are switched on. All of the server's processes
+work.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from lab.devices.hardware import Model
+from tests.e2e.waiting import until
+from tests.e2e.world import World
+
+
+@pytest.fixture(scope="module")
+def played(world: World) -> dict[str, Any]:
+    """The scene of the demo, with its devices switched on."""
+    world.server.manage("lab", "connect", "--devices", "30")
+    return dict(json.loads(world.server.manage("lab", "ade", "--json")))
+
+
+def test_devices_of_every_platform_enroll_as_they_are_switched_on(
+    world: World, played: dict[str, Any]
+) -> None:
+    assert len(played["activated"]) == 7
+    until(
+        lambda: all(
+            world.lab.device(serial)["state"] == "enrolled" for serial in played["activated"]
+        ),
+        seen=lambda: [world.lab.device(serial) for serial in played["activated"]],
+    )
+    rows = [world.lab.device(serial) for serial in played["activated"]]
+    kinds = {row["kind"] for row in rows}
+    assert kinds == {Model.IPHONE, Model.IPAD, Model.MAC, Model.APPLE_TV}
+    for row in rows:
+        [enrolled] = world.admin.get("/devices/", serial_number=row["serial"])["results"]
+        assert enrolled["enrollment"]["state"] == "Enrolled"
+        [listed] = world.admin.get("/abm-devices/", serial_number=row["serial"])["results"]
+        assert listed["device"] == enrolled["id"]
+
+
+def test_the_one_without_a_default_is_unassigned_and_goes_on_unmanaged(
+    world: World, played: dict[str, Any]
+) -> None:
+    [serial] = played["without"]
+    assert world.lab.device(serial)["state"] == "new"
+    assert "no ADE profile" in world.lab.device(serial)["problem"]
+
+
+def test_macs_are_held_in_setup_assistant_until_they_are_configured(
+    world: World, played: dict[str, Any]
+) -> None:
+    macs = [
+        serial for serial in played["activated"] if world.lab.device(serial)["kind"] == Model.MAC
+    ]
+    held = (
+        "SELECT count(*) FROM enrollment_holding h JOIN mdm_enrollment e ON e.id = h.enrollment_id"
+    )
+    until(lambda: world.value(f"{held} WHERE NOT e.awaiting_configuration") == len(macs))
+    released = world.rows("SELECT DISTINCT released_by FROM enrollment_holding")
+    assert released == [{"released_by": "all that was asked was answered"}]
