@@ -21,6 +21,13 @@ from mdm.api.docs import DocsView, SchemaView
 from mdm.api.enrollments import EnrollmentViewSet
 from mdm.api.quarantine import QuarantineViewSet
 from mdm.api.tokens import TokenViewSet
+from profiles.api import (
+    DefaultViewSet,
+    GroupViewSet,
+    MemberViewSet,
+    ProfileViewSet,
+    WantedViewSet,
+)
 
 app_name = "api"
 
@@ -36,6 +43,11 @@ router.register("abm-runs", RunViewSet, basename="abmrun")
 router.register("abm-disowns", DisownViewSet, basename="abmdisown")
 router.register("abm-disown-devices", DisownDeviceViewSet, basename="abmdisowndevice")
 router.register("abm-ledger", LedgerViewSet, basename="abmledger")
+router.register("ade-profiles", ProfileViewSet, basename="adeprofile")
+router.register("ade-defaults", DefaultViewSet, basename="adedefault")
+router.register("ade-devices", WantedViewSet, basename="adedevice")
+router.register("groups", GroupViewSet, basename="group")
+router.register("group-members", MemberViewSet, basename="groupmember")
 router.register("links", LinkViewSet)
 router.register("quarantine", QuarantineViewSet)
 router.register("tokens", TokenViewSet, basename="token")

@@ -125,6 +125,8 @@ def test_the_demo_enrolls_devices_that_obey_and_finds_them_again(tmp_path: Path)
         }
         sent = first.manage("guard", "send", serial, "SecurityInfo", "--wait", "60")
         assert (sent.returncode, sent.stderr) == (0, "")
+        said = first.read_until("has no ADE profile, on purpose")
+        assert "7 of 8 devices enrolled by Automated Device Enrollment" in said
         pids = _processes_of(folder)
         assert len(pids) > 5
         assert first.stop() == 0
