@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import httpx
+import structlog
+from celery import current_app
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from django.conf import settings
@@ -22,6 +24,7 @@ from enrollment.wire.machine_info import Trust
 from mdm.audit.actor import Actor
 from mdm.audit.record import allow, record
 
+FETCH = "enrollment.tasks.trust_apple"
 _MOST_BYTES = 64 * 1024
 _SECONDS = 20.0
 
@@ -56,6 +59,7 @@ PUBLISHED = (
         root=True,
     ),
 )
+_log = structlog.get_logger(__name__)
 _ROOTS = {bytes.fromhex(each.sha256) for each in PUBLISHED if each.root}
 _KNOWN = {bytes.fromhex(each.sha256): each for each in PUBLISHED}
 
@@ -98,6 +102,15 @@ def fetch(
             say(f"{each.name}: {'new' if known else 'known already'}")
             new += known
     return new
+
+
+def ask(actor: Actor) -> None:
+    """Have a worker fetch them: no page waits for anybody else's server. Raises NotAllowed."""
+    allow(actor, "apple.trust")
+    try:
+        current_app.send_task(FETCH, [actor.name], expires=300, retry=False, ignore_result=True)
+    except Exception as error:
+        _log.warning("The broker does not take tasks", error=str(error))
 
 
 def keep(actor: Actor, data: bytes) -> bool:

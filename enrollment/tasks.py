@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from enrollment import awaiting
+from enrollment import apple, awaiting
+from mdm.audit.actor import Actor
+
+
+@shared_task(name="enrollment.tasks.trust_apple")
+def trust_apple(asked_by: str = "the first start") -> None:
+    """Fetch Apple's certificates where any is missing (enrollment/apple.py)."""
+    if apple.missing():
+        apple.fetch(Actor.system(f"trust_apple, asked for by {asked_by}"))
 
 
 @shared_task(name="enrollment.tasks.follow_awaiting")

@@ -1,4 +1,4 @@
-"""Enrollment > Arrivals refused: what came to the device endpoints and was turned away, by hour."""
+"""Enrollment > Refused requests: what came to the device endpoints and was turned away, by hour."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _by_reason(rows: QuerySet[Refusal], value: str) -> QuerySet[Refusal]:
 
 TABLE = Table(
     slug="refused",
-    label="Arrivals refused",
+    label="Refused requests",
     one="hour",
     many="hours",
     order=("-hour", "-count", "-id"),

@@ -11,7 +11,7 @@ def register() -> None:
     for entry in (
         Entry("Overview", "overview", "home", order=10),
         Entry("Devices", "devices", "devices", order=20),
-        Entry("Arrivals refused", "refused", "ban", "Enrollment", 72),
+        Entry("Refused requests", "refused", "ban", "Enrollment", 73),
         Entry("Quarantine", "quarantine", "shield-question", "Enrollment", 74),
         Entry("Push certificate", "push_certificate", "certificate", "Settings", 82),
         Entry("People", "people", "users", "Settings", 83),
