@@ -13,11 +13,13 @@ from mdm.navigation import Attention, Expiry, Step
 
 def attention() -> Iterable[Attention]:
     """Servers that do not sync as they should, or soon will not."""
-    for server in servers.connected():
+    for server in servers.with_counts():
         stands = state.of(server)
         if stands.tone in {"bad", "warning"}:
+            count = server.device_count  # type: ignore[attr-defined]
+            devices = "1 device" if count == 1 else f"{count:,} devices"
             yield Attention(
-                what=f"ABM server {server}: {stands.word.lower()}.",
+                what=f"ABM server {server}: {stands.word.lower()} ({devices}).",
                 why=" ".join(filter(None, (stands.why, stands.stops))),
                 button="Open the server",
                 url=_url(server),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
+from django.db.models import OuterRef, Subquery
 from django.urls import reverse
 from django.utils import timezone
 
@@ -16,6 +17,7 @@ from mdm.navigation import Attention, Event
 from profiles.models import Default
 
 _LATELY = timedelta(days=1)
+_WRONG_LATELY = timedelta(days=30)
 # Reasons that a person can do something about; the others are for the page.
 _MENDABLE = ("not_listed", "no_trust", "signs_in")
 
@@ -46,6 +48,24 @@ def refused_attention() -> Iterable[Attention]:
             why="Each says why, and what to do.",
             button="Show them",
             url=reverse("arrivals_refused"),
+        )
+
+
+def wrong_profile_attention() -> Iterable[Attention]:
+    """Devices that enrolled with another profile than they should have."""
+    newest = Arrival.objects.filter(serial_number=OuterRef("serial_number")).order_by("-pk")
+    rows = Arrival.objects.filter(
+        pk=Subquery(newest.values("pk")[:1]), flags__contains=[Arrival.Flag.OTHER_PROFILE]
+    )
+    count = rows.filter(at__gte=timezone.now() - _WRONG_LATELY).count()
+    if count:
+        devices = "1 device" if count == 1 else f"{count:,} devices"
+        yield Attention(
+            what=f"{devices} enrolled with another profile than they should have.",
+            why="Apple gave it before the rules were changed, or a default was wrong then. Each"
+            " gets the right one when it is next erased.",
+            button="Show them",
+            url=f"{reverse('arrivals')}?flag={Arrival.Flag.OTHER_PROFILE}",
         )
 
 

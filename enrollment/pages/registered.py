@@ -13,6 +13,7 @@ def register() -> None:
     navigation.add_entry(Entry("Arrivals refused", "arrivals_refused", "ban", "Enrollment", 72))
     navigation.add_attention(overview.trust_attention)
     navigation.add_attention(overview.refused_attention)
+    navigation.add_attention(overview.wrong_profile_attention)
     navigation.add_events(overview.events)
     navigation.add_step(links.first_link_step, 20)
     navigation.add_part(

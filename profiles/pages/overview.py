@@ -68,11 +68,31 @@ def waiting_attention() -> Iterable[Attention]:
         waiting = definition.wishes.count()
         yield Attention(
             what=f"Apple refuses to define {definition.name}: {definition.refusal}.",
-            why=f"{waiting:,} devices of {definition.server} wait for it.",
+            why=f"{_devices(waiting)} for it on {definition.server}.",
             button="Open the profile",
             url=reverse("profiles:by_version", args=[definition.reference]),
             tone="danger",
         )
+
+
+def misfit_attention() -> Iterable[Attention]:
+    """Defaults whose profile is not made for all devices that get it."""
+    shared = Default.objects.filter(profile__current__content__is_multi_user=True)
+    for each in shared.select_related("profile", "server").order_by("pk"):
+        rows = Wish.objects.filter(rule="default", rule_id=each.pk)
+        if each.os == Default.OS.IOS:
+            rows = rows.exclude(listed__device_family="iPad")
+        count = rows.count()
+        if count:
+            where = f" on {each.server}" if each.server else ""
+            devices = "1 device gets" if count == 1 else f"{count:,} devices get"
+            yield Attention(
+                what=f"{devices} the wrong profile.",
+                why=f"{each.profile} is the default for {each.get_os_display()}{where}, and these"
+                " are no iPads: they get a profile that is not made for them.",
+                button="Change the default",
+                url=reverse("profiles:defaults"),
+            )
 
 
 def _devices(count: int) -> str:

@@ -9,7 +9,7 @@ from profiles.pages import device, overview
 
 def register() -> None:
     navigation.add_entry(Entry("Groups", "profiles:groups", "stack-2", order=30))
-    navigation.add_entry(Entry("ADE profiles", "profiles:profiles", "id", order=50))
+    navigation.add_entry(Entry("ADE profiles", "profiles:profiles", "id", order=32))
     navigation.add_panel(
         Panel("profile", "Profile", "profiles/device_panel.html", device.panel, 38)
     )
@@ -18,4 +18,5 @@ def register() -> None:
     navigation.add_part(Part("group.members.bulk", "profiles/members_bulk.html"))
     navigation.add_attention(overview.unassigned_attention)
     navigation.add_attention(overview.waiting_attention)
+    navigation.add_attention(overview.misfit_attention)
     navigation.add_step(overview.default_step, 25)

@@ -46,6 +46,12 @@ class Person:
         headers = {"X-CSRFToken": self._client.cookies["csrftoken"]}
         return self._checked(self._client.post(f"/api/v1{path}", json=data, headers=headers))
 
+    def delete(self, path: str) -> None:
+        """Have the API delete something."""
+        headers = {"X-CSRFToken": self._client.cookies["csrftoken"]}
+        answer = self._client.delete(f"/api/v1{path}", headers=headers)
+        assert answer.status_code == 204, f"{path} answered {answer.status_code}: {answer.text}"
+
     def one(self, path: str, **query: Any) -> dict[str, Any]:
         """The only result that a list of the API has."""
         (result,) = self.get(path, **query)["results"]

@@ -6,6 +6,7 @@ work.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -16,10 +17,14 @@ from tests.e2e.world import World
 
 
 @pytest.fixture(scope="module")
-def played(world: World) -> dict[str, Any]:
-    """The scene of the demo, with its devices switched on."""
+def played(world: World) -> Iterator[dict[str, Any]]:
+    """The scene of the demo, with its devices switched on; other stories find none of it."""
     world.server.manage("lab", "connect", "--devices", "30")
-    return dict(json.loads(world.server.manage("lab", "ade", "--json")))
+    yield dict(json.loads(world.server.manage("lab", "ade", "--json")))
+    for each in world.admin.get("/ade-defaults/"):
+        world.admin.post("/ade-defaults/", os=each["os"], server=None, profile=None)
+    [server] = world.admin.get("/abm-servers/")["results"]
+    world.admin.delete(f"/abm-servers/{server['id']}/")
 
 
 def test_devices_of_every_platform_enroll_as_they_are_switched_on(
