@@ -24,13 +24,15 @@ from mdm.local.server import DEVICES, WORKER, LocalServer
 from tests.bench import load
 
 HEADER = "header"
-PHASES = ("abm-sync", "idle", "cycles", "enroll", "enqueue", "size")
+PHASES = ("abm-sync", "resolve", "idle", "cycles", "enroll", "enqueue", "size")
+# No device takes part in these.
+WITHOUT_DEVICES = {"abm-sync", "resolve"}
 MODES = {"mdm-signature": "Mdm-Signature over TLS", "client-cert": "certificate header"}
 
 
 def main() -> int:
     options = _options()
-    if set(options.only) != {"abm-sync"} and not load.wrk_is_there():
+    if not set(options.only) <= WITHOUT_DEVICES and not load.wrk_is_there():
         print("The load generator wrk is missing; install it (Debian: apt-get install wrk).")
         return 1
     folder = Path(options.state or tempfile.mkdtemp(prefix="guardmdm-bench-"))
@@ -97,7 +99,7 @@ def _measure(folder: Path, mode: str, options: argparse.Namespace) -> dict[str, 
             wanted = set(options.only)
             if mode != options.modes[0]:
                 # No device takes part in it, so it is the same in every mode.
-                wanted -= {"abm-sync"}
+                wanted -= WITHOUT_DEVICES
             return phases.everything(
                 run,
                 crowd=options.crowd,

@@ -12,11 +12,11 @@ from commands import queue
 from commands.models import QueueEntry, Reply
 from mdm.audit.actor import Actor
 from mdm.models import Enrollment
-from tests.bench import abm_sync, fleet, load
+from tests.bench import abm_sync, fleet, load, resolving
 from tests.bench.load import Figure
 
 SPEAKERS = 2000
-ABM = "abm-sync"
+ABM, RESOLVE = "abm-sync", "resolve"
 ADMIN = Actor.system("bench")
 
 
@@ -39,7 +39,11 @@ def everything(
         for measured in abm_sync.measure(listed, run.watch):
             print(abm_sync.line(measured), flush=True)
             figures[measured["name"]] = measured
-    if wanted <= {ABM}:
+    if RESOLVE in wanted:
+        for measured in resolving.measure(listed):
+            print(resolving.line(measured), flush=True)
+            figures[measured["name"]] = measured
+    if wanted <= {ABM, RESOLVE}:
         return figures
     fleet.push_certificate()
     own_keys = fleet.keys()

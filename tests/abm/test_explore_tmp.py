@@ -1,0 +1,537 @@
+"""Telling Apple which profile each device gets: whatever Apple answers and whoever interferes, it
+ends with what is wanted, and with no more requests than changes need.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.db.models import F
+from django.utils import timezone
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pytest_django import Settings
+
+from abm import assignment, conversation, differences, sync
+from abm.models import AbmDevice, Assigning, Definition, LedgerEntry, Server, SyncRun, Wish
+from lab.dep import Clock
+from lab.dep.faults import FaultKind
+from mdm import secrets
+from mdm.audit.actor import Actor
+from mdm.audit.record import NotAllowed
+from tests.abm.apple import ADMIN, Apple, apple
+from tests.abm.patience import PATIENT
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+ASSIGNED = "200 /profile/devices"
+READ_BACK = "200 /devices"
+
+
+def define(server: Server, reference: int, **document: Any) -> Definition:
+    """A profile that the app above wants defined."""
+    said = {"profile_name": f"P{reference}", "url": "https://mdm.example.com/x", **document}
+    return Definition.objects.create(
+        server=server,
+        reference=reference,
+        name=f"P{reference}",
+        sealed_document=secrets.seal(assignment.PURPOSE, json.dumps(said).encode()),
+    )
+
+
+def wish(server: Server, serial: str, definition: Definition | None) -> Wish:
+    """As the app above writes a wish: one that changes forgets what Apple said to the last."""
+    row = AbmDevice.objects.get(server=server, serial_number=serial)
+    given = {"server": server, "definition": definition, "tries": 0, "tried_at": None}
+    made, _ = Wish.objects.update_or_create(
+        listed=row, defaults={**given, "answer": "", "retry_at": None}
+    )
+    return made
+
+
+def synced(server: Server) -> None:
+    run = sync.sync(server.pk, PATIENT)
+    assert run is not None
+    assert run.state == SyncRun.State.FINISHED, run.sentence
+    # A wish goes with what left the list.
+    Wish.objects.filter(listed__removed_at__isnull=False).delete()
+
+
+def told(server: Server) -> None:
+    assignment.carry_out(server.pk, PATIENT)
+
+
+def hours_pass(hours: float) -> None:
+    """Everything that was noted is so much older."""
+    gone = timedelta(hours=hours)
+    Wish.objects.update(retry_at=F("retry_at") - gone, tried_at=F("tried_at") - gone)
+    Definition.objects.update(retry_at=F("retry_at") - gone, defined_at=F("defined_at") - gone)
+    Server.objects.update(retry_at=F("retry_at") - gone)
+
+
+def start(played: Apple, count: int = 0) -> tuple[Server, list[str]]:
+    """A server of ours that lists `count` devices."""
+    server, _ = played.link("Office")
+    serials = played.portal.buy(count) if count else []
+    played.portal.assign(serials, "Office")
+    synced(server)
+    return server, serials
+
+
+# --- What is wanted in the end -------------------------------------------------------------------
+
+_SERIAL_FAULTS = (FaultKind.FAILED, FaultKind.THROTTLED, FaultKind.NOT_ACCESSIBLE)
+_PASSING = (
+    *(FaultKind.AFTER, FaultKind.RESET, FaultKind.CUT, FaultKind.UNAVAILABLE),
+    *(FaultKind.INTERNAL_ERROR, FaultKind.TOO_MANY_REQUESTS, FaultKind.STALE_SESSION),
+    *(FaultKind.NONSENSE, FaultKind.FORBIDDEN),
+)
+_which = st.integers(0, 7)
+_story = st.lists(
+    st.one_of(
+        st.tuples(st.just("wish"), _which, st.integers(-1, 2)),
+        st.tuples(st.just("wish"), _which, st.integers(-1, 2)),
+        st.tuples(st.just("tell")),
+        st.tuples(st.just("tell")),
+        st.tuples(st.just("sync")),
+        st.tuples(st.just("answer"), _which, st.sampled_from(_SERIAL_FAULTS), st.booleans()),
+        st.tuples(
+            st.just("trouble"),
+            st.sampled_from(_PASSING),
+            st.sampled_from((None, "/profile", "/profile/devices", "/devices", "/session")),
+        ),
+        st.tuples(st.just("remove"), _which),
+        st.tuples(st.just("take"), _which),
+        st.tuples(st.just("forget"), st.integers(0, 2)),
+        st.tuples(st.just("hours"), st.sampled_from((0.5, 2.0, 30.0))),
+    ),
+    min_size=6,
+    max_size=30,
+)
+
+
+@dataclass
+class Story:
+    """Eight devices, three profiles, and what happens to them."""
+
+    apple: Apple
+    server: Server
+    serials: list[str]
+    definitions: list[Definition]
+
+    def play(self, step: tuple[Any, ...]) -> None:
+        getattr(self, f"_{step[0]}")(*step[1:])
+
+    def settle(self) -> None:
+        """Apple answers again, and days pass."""
+        self.apple.stand_in.faults.clear()
+        for _ in range(4):
+            hours_pass(100)
+            self._sync()
+            self._tell()
+
+    def _wish(self, which: int, number: int) -> None:
+        listed = AbmDevice.objects.filter(
+            server=self.server, serial_number=self.serials[which], removed_at=None
+        )
+        if listed.exists():
+            wish(
+                self.server, self.serials[which], self.definitions[number] if number >= 0 else None
+            )
+
+    def _tell(self) -> None:
+        told(self.server)
+
+    def _sync(self) -> None:
+        sync.sync(self.server.pk, PATIENT)
+        Wish.objects.filter(listed__removed_at__isnull=False).delete()
+
+    def _answer(self, which: int, kind: FaultKind, says: bool) -> None:
+        self.apple.order(
+            kind,
+            endpoint="/profile/devices",
+            serials=frozenset({self.serials[which]}),
+            seconds=3600.0 if says else None,
+        )
+
+    def _trouble(self, kind: FaultKind, path: str | None) -> None:
+        self.apple.order(kind, count=2, endpoint=path)
+
+    def _remove(self, which: int) -> None:
+        """Someone takes its profile away in the portal, or the device was erased with it."""
+        self.apple.clock.move(1)
+        self.apple.portal.change(self.serials[which], profile_status="removed")
+
+    def _take(self, which: int) -> None:
+        """Another tool gives it a profile of its own."""
+        self.apple.clock.move(1)
+        self.apple.portal.change(
+            self.serials[which], profile_status="assigned", profile_uuid="F" * 32
+        )
+
+    def _forget(self, number: int) -> None:
+        """Apple does not know a profile any more."""
+        uuid = Definition.objects.get(pk=self.definitions[number].pk).profile_uuid
+        self.apple.portal.profiles.pop(uuid, None)
+
+    def _hours(self, hours: float) -> None:
+        hours_pass(hours)
+
+    def differing(self) -> list[tuple[str, str, str]]:
+        """Devices that have something else at Apple than they should, after all."""
+        found = []
+        for each in Wish.objects.select_related("listed", "definition"):
+            record = self.apple.portal.devices[each.listed.serial_number]
+            has = record.profile_uuid if record.profile_status in ("assigned", "pushed") else None
+            if each.definition is None:
+                ours = Definition.objects.filter(profile_uuid=has or "-").exists()
+                right = not ours
+            else:
+                right = has == each.definition.profile_uuid
+            if not right:
+                found.append((record.serial_number, str(each.definition), str(has)))
+        return found
+
+
+@given(story=_story)
+@settings(
+    max_examples=300,
+    deadline=None,
+    derandomize=False,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+def test_whatever_happens_it_ends_with_what_is_wanted(story: Any, settings: Settings) -> None:
+    for model in (Wish, Definition, Assigning, LedgerEntry, AbmDevice, SyncRun, Server):
+        model.objects.all().delete()
+    with apple(Clock()) as played:
+        settings.ENV = dataclasses.replace(settings.ENV, dep_url=played.url)
+        server, serials = start(played, 8)
+        played_out = Story(played, server, serials, [define(server, n) for n in range(3)])
+        for step in story:
+            played_out.play(step)
+
+        played_out.settle()
+
+        assert played_out.differing() == []
+        assert differences.counts(server.pk, timezone.now()).total == 0
+        before = dict(played.answered)
+        hours_pass(100)
+        told(server)
+        assert played.answered == before, "a wish that is fulfilled was told again"
+
+
+# --- Requests ------------------------------------------------------------------------------------
+
+
+def test_a_wish_is_told_once_and_a_request_names_one_profile_and_no_more_than_a_batch(
+    lab_apple: Apple,
+) -> None:
+    server, serials = start(lab_apple, 25)
+    Server.objects.update(assigning_batch=10)
+    first, second = define(server, 1), define(server, 2)
+    for number, serial in enumerate(serials):
+        wish(server, serial, first if number < 14 else second)
+
+    told(server)
+    told(server)
+
+    # 14 in two requests, 11 in two; each is read back.
+    assert lab_apple.answered["200 /profile"] == 2
+    assert (lab_apple.answered[ASSIGNED], lab_apple.answered[READ_BACK]) == (4, 4)
+    [stretch] = Assigning.objects.all()
+    assert (stretch.requests, stretch.succeeded, stretch.refused) == (4, 25, 0)
+    assert stretch.finished_at is not None
+    rows = LedgerEntry.objects.filter(source="assign")
+    assert (rows.count(), set(rows.values_list("op_type", flat=True))) == (25, {"SUCCESS"})
+    assert differences.counts(server.pk, timezone.now()).total == 0
+
+
+def test_a_batch_is_never_larger_than_apple_takes(lab_apple: Apple) -> None:
+    server, _ = start(lab_apple)
+    server.assigning_batch = 5_000
+    assert assignment.batch_size(server) == 1_000
+    server.assigning_batch = 0
+    assert assignment.batch_size(server) == 1
+
+
+def test_removed_beats_a_matching_profile(lab_apple: Apple) -> None:
+    server, [serial] = start(lab_apple, 1)
+    wish(server, serial, define(server, 1))
+    told(server)
+    lab_apple.clock.move(1)
+    lab_apple.portal.change(serial, profile_status="removed")
+    synced(server)
+    hours_pass(2)
+    told(server)
+    assert lab_apple.portal.devices[serial].profile_status == "assigned"
+    assert lab_apple.answered[ASSIGNED] == 2
+
+
+def test_ours_is_taken_away_where_none_is_wanted_and_a_foreign_one_stays(lab_apple: Apple) -> None:
+    server, [ours, foreign] = start(lab_apple, 2)
+    wish(server, ours, define(server, 1))
+    told(server)
+    lab_apple.clock.move(1)
+    lab_apple.portal.change(foreign, profile_status="assigned", profile_uuid="F" * 32)
+    synced(server)
+    wish(server, ours, None)
+    wish(server, foreign, None)
+    told(server)
+    assert lab_apple.portal.devices[ours].profile_status == "empty"
+    assert lab_apple.portal.devices[foreign].profile_uuid == "F" * 32
+
+
+def test_one_that_is_throttled_holds_up_nobody_and_waits_as_long_as_apple_says(
+    lab_apple: Apple,
+) -> None:
+    server, serials = start(lab_apple, 3)
+    definition = define(server, 1)
+    for serial in serials:
+        wish(server, serial, definition)
+    lab_apple.order(
+        FaultKind.THROTTLED, endpoint="/profile/devices", serials=frozenset(serials[:1])
+    )
+    told(server)
+    waiting = Wish.objects.get(listed__serial_number=serials[0])
+    assert waiting.answer == "THROTTLED"
+    assert waiting.retry_at is not None
+    assert waiting.tried_at is not None
+    assert waiting.retry_at - waiting.tried_at == timedelta(seconds=3600)
+    counts = differences.counts(server.pk, timezone.now())
+    assert (counts.due, counts.cooling, counts.next_at) == (0, 1, waiting.retry_at)
+    told(server)
+    assert lab_apple.answered[ASSIGNED] == 1
+    hours_pass(1.1)
+    told(server)
+    assert differences.counts(server.pk, timezone.now()).total == 0
+
+
+@pytest.mark.parametrize(
+    ("answer", "tries", "wait", "hours"),
+    [
+        ("SUCCESS", 1, None, 1),
+        ("SUCCESS", 3, None, 4),
+        ("SUCCESS", 20, None, 24),
+        ("FAILED", 1, None, 3),
+        ("FAILED", 2, None, 6),
+        ("FAILED", 9, None, 24),
+        ("SOMETHING", 1, None, 3),
+        ("", 1, None, 3),
+        ("NOT_ACCESSIBLE", 1, None, 24),
+        ("THROTTLED", 1, None, 24),
+        ("THROTTLED", 2, None, 48),
+        ("THROTTLED", 9, None, 48),
+        ("THROTTLED", 1, 3600.0, 1),
+        ("THROTTLED", 3, 3600.0, 4),
+        ("THROTTLED", 1, 3 * 86_400.0, 72),
+        ("THROTTLED", 5, 3 * 86_400.0, 72),
+    ],
+)
+def test_each_answer_rests_for_its_time(
+    answer: str, tries: int, wait: float | None, hours: float
+) -> None:
+    assert assignment.cool_down(answer, tries, wait) == timedelta(hours=hours)
+
+
+def test_one_that_is_not_ours_is_asked_about_and_left_alone(lab_apple: Apple) -> None:
+    server, [serial] = start(lab_apple, 1)
+    wish(server, serial, define(server, 1))
+    lab_apple.portal.unassign([serial])
+    told(server)
+    row = AbmDevice.objects.get(serial_number=serial)
+    assert (row.wish.answer, row.doubtful) == ("NOT_ACCESSIBLE", True)
+    told(server)
+    assert lab_apple.answered[ASSIGNED] == 1
+
+
+def test_somebody_who_keeps_undoing_it_is_not_fought(lab_apple: Apple) -> None:
+    server, [serial] = start(lab_apple, 1)
+    wish(server, serial, define(server, 1))
+    for _ in range(48):
+        told(server)
+        lab_apple.clock.move(1)
+        lab_apple.portal.change(serial, profile_status="assigned", profile_uuid="F" * 32)
+        synced(server)
+        hours_pass(0.5)
+    # An hour, two, four, eight: within a day that is five times.
+    assert lab_apple.answered[ASSIGNED] <= 5
+
+
+# --- Profiles ------------------------------------------------------------------------------------
+
+
+def test_a_profile_that_apple_has_lost_is_defined_again_once_a_day(lab_apple: Apple) -> None:
+    server, [one, two] = start(lab_apple, 2)
+    definition = define(server, 1)
+    wish(server, one, definition)
+    told(server)
+    lab_apple.portal.profiles.clear()
+    hours_pass(30)
+    wish(server, two, definition)
+    told(server)
+    definition.refresh_from_db()
+    assert lab_apple.portal.devices[two].profile_uuid == definition.profile_uuid
+
+    lab_apple.portal.profiles.clear()
+    Wish.objects.update(retry_at=None)
+    AbmDevice.objects.update(profile_uuid="")
+    told(server)
+    definition.refresh_from_db()
+    assert (definition.state, definition.refusal) == ("Refused", "PROFILE_NOT_FOUND")
+    assert definition.retry_at is not None
+    asked = sum(lab_apple.answered.values())
+    told(server)
+    assert sum(lab_apple.answered.values()) == asked
+
+
+def test_a_profile_that_apple_refuses_keeps_its_devices_waiting_and_nobody_else(
+    lab_apple: Apple,
+) -> None:
+    server, [one, two] = start(lab_apple, 2)
+    bad = define(server, 1, is_mdm_removable=False)
+    wish(server, one, bad)
+    wish(server, two, define(server, 2))
+    told(server)
+    bad.refresh_from_db()
+    assert (bad.state, bad.refusal) == ("Refused", "FLAGS_INVALID")
+    assert lab_apple.portal.devices[two].profile_status == "assigned"
+    counts = differences.counts(server.pk, timezone.now())
+    assert (counts.due, counts.undefined) == (0, 1)
+    told(server)
+    assert lab_apple.answered["400 /profile"] == 1
+    hours_pass(25)
+    told(server)
+    assert lab_apple.answered["400 /profile"] == 2
+    server.refresh_from_db()
+    assert server.problem == ""
+
+
+# --- When nothing is told ------------------------------------------------------------------------
+
+
+def test_a_pause_holds_until_someone_resumes(lab_apple: Apple) -> None:
+    server, [serial] = start(lab_apple, 1)
+    wish(server, serial, define(server, 1))
+    assignment.pause(ADMIN, server)
+    told(server)
+    assert "200 /profile" not in lab_apple.answered
+    assert "tests paused the assignment" in assignment.plan(server).blocked
+    assignment.resume(ADMIN, server)
+    told(server)
+    assert lab_apple.portal.devices[serial].profile_status == "assigned"
+
+
+def test_trouble_with_apple_is_noted_and_nothing_is_lost(lab_apple: Apple) -> None:
+    server, [serial] = start(lab_apple, 1)
+    wish(server, serial, define(server, 1))
+    lab_apple.order(FaultKind.TERMS, count=None)
+    told(server)
+    server.refresh_from_db()
+    assert server.problem == "terms_not_signed"
+    asked = sum(lab_apple.answered.values())
+    told(server)
+    assert sum(lab_apple.answered.values()) == asked
+    lab_apple.stand_in.faults.clear()
+    hours_pass(2)
+    told(server)
+    assert lab_apple.portal.devices[serial].profile_status == "assigned"
+
+
+def test_an_expired_token_tells_nothing(lab_apple: Apple) -> None:
+    server, [serial] = start(lab_apple, 1)
+    wish(server, serial, define(server, 1))
+    Server.objects.update(token_expires_at=timezone.now() - timedelta(days=1))
+    asked = dict(lab_apple.answered)
+    told(server)
+    assert lab_apple.answered == asked
+    server.refresh_from_db()
+    assert "expired" in assignment.plan(server).blocked
+
+
+@contextmanager
+def somebody_talks(server: Server) -> Any:
+    """The server's lock is held by another connection."""
+    taken, done = threading.Event(), threading.Event()
+
+    def talk() -> None:
+        try:
+            with conversation.alone(server.pk):
+                taken.set()
+                done.wait(30)
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=talk)
+    thread.start()
+    assert taken.wait(30)
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+def test_nothing_is_told_while_somebody_else_talks_with_apple(lab_apple: Apple) -> None:
+    server, [serial] = start(lab_apple, 1)
+    wish(server, serial, define(server, 1))
+    with somebody_talks(server):
+        told(server)
+        assert "200 /profile" not in lab_apple.answered
+    told(server)
+    assert lab_apple.portal.devices[serial].profile_status == "assigned"
+
+
+def test_a_sync_that_is_due_gets_its_turn_after_a_batch(lab_apple: Apple) -> None:
+    server, serials = start(lab_apple, 6)
+    Server.objects.update(assigning_batch=2)
+    definition = define(server, 1)
+    for serial in serials:
+        wish(server, serial, definition)
+    SyncRun.objects.update(
+        started_at=timezone.now() - timedelta(minutes=6), asked_at=F("asked_at") - timedelta(1)
+    )
+    told(server)
+    assert lab_apple.answered[ASSIGNED] == 1
+    [stretch] = Assigning.objects.all()
+    assert stretch.finished_at is None
+    synced(server)
+    told(server)
+    stretch.refresh_from_db()
+    assert (stretch.succeeded, stretch.finished_at is not None) == (6, True)
+
+
+def test_a_plan_says_how_many_requests_and_how_long(lab_apple: Apple) -> None:
+    server, serials = start(lab_apple, 5)
+    server.assigning_batch = 2
+    server.save()
+    definition = define(server, 1)
+    for serial in serials:
+        wish(server, serial, definition)
+    plan = assignment.plan(server)
+    assert (plan.due, plan.batches, plan.seconds, plan.blocked) == (5, 3, 4.5, "")
+    began = timezone.now() - timedelta(hours=1)
+    Assigning.objects.create(
+        server=server,
+        began_at=began,
+        moved_at=began + timedelta(seconds=40),
+        finished_at=began + timedelta(seconds=40),
+        requests=10,
+    )
+    assert assignment.plan(server).seconds == 12.0
+
+
+def test_who_is_switched_off_pauses_nothing(lab_apple: Apple) -> None:
+    server, _ = start(lab_apple)
+    nobody = dataclasses.replace(Actor.system("x"), active=False)
+    with pytest.raises(NotAllowed):
+        assignment.pause(nobody, server)
+    server.refresh_from_db()
+    assert server.assigning_paused_at is None
