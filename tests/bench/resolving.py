@@ -36,7 +36,8 @@ INSERT INTO abm_abmdevice (server_id, device_id, serial_number, model, descripti
                            asset_tag, device_family, os, profile_status, profile_uuid,
                            device_assigned_by, current, added_at, more, doubtful, list_number)
 SELECT %s, d.id, d.serial_number, 'IPHONE 17', '',
-       CASE d.id %% 2 WHEN 0 THEN 'BLACK' ELSE 'SAGE' END, '', 'iPhone', 'iOS', 'empty', '', '', true, now(), '{}', false, 0
+       CASE d.id %% 2 WHEN 0 THEN 'BLACK' ELSE 'SAGE' END, '', 'iPhone', 'iOS', 'empty', '', '',
+       true, now(), '{}', false, 0
 FROM mdm_device d"""
 
 
