@@ -26,6 +26,7 @@ from abm.client import AbmError, Client, Patience
 from abm.conversation import Busy
 from abm.differences import Difference
 from abm.models import Assigning, Definition, LedgerEntry, Server, SyncRun, Wish
+from abm.store import Overtaken
 from mdm import secrets
 from mdm.audit.actor import Actor
 from mdm.audit.record import allow, record
@@ -199,6 +200,8 @@ def _converse(server: Server, patience: Patience) -> bool:
     except AbmError as error:
         state.note(server, state.problem_of(error), str(error), error.retry_after)
         return False
+    except Overtaken:
+        return False
     return True
 
 
@@ -224,7 +227,8 @@ class _Telling:
 
     def _must_stop(self) -> bool:
         self.server.refresh_from_db()
-        return self.server.assigning_paused_at is not None or _sync_is_due(self.server)
+        gone = self.server.disconnected_at or self.server.assigning_paused_at
+        return gone is not None or _sync_is_due(self.server)
 
     # --- Profiles ----------------------------------------------------------------------------
 
@@ -282,7 +286,7 @@ class _Telling:
             self._define_one(definition)
 
     def _read_back(self, serials: list[str]) -> None:
-        """Raises AbmError; then the sync asks about them."""
+        """Raises AbmError; then the sync asks about them. Raises Overtaken."""
         if not serials:
             return
         asked = dict.fromkeys(serials)

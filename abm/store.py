@@ -86,15 +86,24 @@ def write(
 
 def write_answers(server: Server, outcome: Outcome, before: Mapping[str, Held]) -> None:
     """Write what Apple answered about single devices outside of a run; its place stays. Call it
-    inside `conversation.alone`.
+    inside `conversation.alone`. Raises Overtaken where the server was disconnected meanwhile; then
+    nothing was written.
     """
     now = timezone.now()
     with transaction.atomic(), connection.cursor() as cursor:
+        if not _still_connected(server):
+            raise Overtaken
         cursor.execute(_BY_KEY)
         changed = [each for each in outcome.held.values() if _news(before, each)]
         if changed:
             _write_devices(cursor, server, changed, (), now)
         _write_ledger(cursor, None, server, outcome, None)
+
+
+def _still_connected(server: Server) -> bool:
+    """Whether it is, until the transaction ends."""
+    rows = Server.objects.select_for_update().filter(pk=server.pk, disconnected_at=None)
+    return bool(rows.values_list("pk"))
 
 
 def begin_list(run: SyncRun, server: Server, began_at: datetime | None) -> None:

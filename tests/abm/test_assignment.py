@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from django.db import connection
@@ -20,13 +21,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pytest_django import Settings
 
-from abm import assignment, conversation, differences, sync
+from abm import assignment, conversation, differences, servers, sync
 from abm.models import AbmDevice, Assigning, Definition, LedgerEntry, Server, SyncRun, Wish
 from lab.dep import Clock
 from lab.dep.faults import FaultKind
 from mdm import secrets
 from mdm.audit.actor import Actor
 from mdm.audit.record import NotAllowed
+from tests.abm import steps
 from tests.abm.apple import ADMIN, Apple, apple
 from tests.abm.patience import PATIENT
 
@@ -526,6 +528,21 @@ def test_a_plan_says_how_many_requests_and_how_long(lab_apple: Apple) -> None:
         requests=10,
     )
     assert assignment.plan(server).seconds == 12.0
+
+
+def test_a_server_that_is_disconnected_meanwhile_gets_no_device_back(lab_apple: Apple) -> None:
+    server, [serial] = start(lab_apple, 1)
+    wish(server, serial, define(server, 1))
+
+    def disconnect() -> None:
+        servers.disconnect(ADMIN, Server.objects.get(pk=server.pk))
+
+    # Apple took it, and what it then says of the device is about to be asked.
+    with patch.object(*steps.place_of("details"), steps.at("details", 1, disconnect)):
+        told(server)
+
+    row = AbmDevice.objects.get(serial_number=serial)
+    assert (row.removed_at is not None, row.current) == (True, False)
 
 
 def test_who_is_switched_off_pauses_nothing(lab_apple: Apple) -> None:
