@@ -31,7 +31,9 @@ _SECONDS = 20.0
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """A certificate that Apple publishes: where, and the SHA-256 of its DER in hex."""
+    """A certificate of Apple's: where it is published, and the SHA-256 of its DER in hex. Without
+    an address it is accepted from a file; devices bring it along, too.
+    """
 
     name: str
     path: str
@@ -57,6 +59,18 @@ PUBLISHED = (
         "/certificateauthority/AppleRootCA-G3.cer",
         "63343abfb89a6a03ebb57e9b3f5fa7be7c4f5c756f3017b3a8c488c3653e9179",
         root=True,
+    ),
+    Published(
+        "Apple iPhone Certification Authority",
+        "",
+        "e4e2936d3c076ec4aea8ac37277524950ca005894b39bba2d347fa33155ae5fa",
+        root=False,
+    ),
+    Published(
+        "Apple iPhone Device CA",
+        "",
+        "76f27d00e1333bc88de0e2916c38c9a7f2b75774c25a794c092a80e3c4c66cce",
+        root=False,
     ),
 )
 _log = structlog.get_logger(__name__)
@@ -97,7 +111,7 @@ def fetch(
     allow(actor, "apple.trust")
     new = 0
     with httpx.Client(timeout=_SECONDS, trust_env=False, follow_redirects=False) as web:
-        for each in PUBLISHED:
+        for each in filter(_path_of, PUBLISHED):
             known = keep(actor, _download(web, f"{base}{each.path}", each.name))
             say(f"{each.name}: {'new' if known else 'known already'}")
             new += known
@@ -142,12 +156,17 @@ def keep(actor: Actor, data: bytes) -> bool:
     return new
 
 
+def _path_of(published: Published) -> str:
+    return published.path
+
+
 def missing() -> list[str]:
-    """The names of those that are not here yet."""
+    """The names of those that could be fetched and are not here yet."""
     there: Iterable[bytes] = {
         bytes(each) for each in AppleCertificate.objects.values_list("sha256", flat=True)
     }
-    return [each.name for each in PUBLISHED if bytes.fromhex(each.sha256) not in there]
+    wanted = filter(_path_of, PUBLISHED)
+    return [each.name for each in wanted if bytes.fromhex(each.sha256) not in there]
 
 
 def _download(web: httpx.Client, url: str, name: str) -> bytes:
