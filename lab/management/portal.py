@@ -36,6 +36,8 @@ def add_parsers(acts: Any) -> tuple[ArgumentParser, ...]:
     buy.add_argument("count", type=int)
     buy.add_argument("--to", dest="name", default="", help="and are assigned to this server")
     buy.add_argument("--family", choices=[str(family) for family in Family])
+    own = whats.add_parser("own", help="the lab's own devices come in, assigned to this server")
+    own.add_argument("name")
     file = whats.add_parser("csv", help="assign the serial numbers in a CSV file")
     file.add_argument("name")
     file.add_argument("file", type=Path)
@@ -102,6 +104,7 @@ _KEYS = {
     "token": ("name",),
     "default": ("family", "name"),
     "buy": ("count", "name", "family"),
+    "own": ("name",),
     "csv": ("name",),
     "assign": ("name", "serials"),
     "unassign": ("serials",),
