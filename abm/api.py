@@ -17,10 +17,11 @@ from rest_framework.exceptions import NotFound, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from abm import disowns, runs, servers, tokens
+from abm import assignment, disowns, runs, servers, tokens
 from abm.models import AbmDevice, Disown, DisownDevice, LedgerEntry, Server, SyncRun
 from abm.serializers import (
     AbmDeviceSerializer,
+    AssignmentSerializer,
     CertificateSerializer,
     DisownDeviceSerializer,
     DisownSerializer,
@@ -73,7 +74,9 @@ class ServerViewSet(
 
     @extend_schema(request=ServerChangesSerializer, responses=ServerSerializer)
     def partial_update(self, request: Request, **kwargs: Any) -> Response:
-        """Rename it, or set how many devices a page of the sync has."""
+        """Rename it, or set how many devices a page of the sync, or a request of the assignment,
+        has.
+        """
         wanted = ServerChangesSerializer(data=request.data)
         wanted.is_valid(raise_exception=True)
         found = self.get_object()
@@ -131,6 +134,31 @@ class ServerViewSet(
         wanted.is_valid(raise_exception=True)
         run, _ = runs.ask(Actor.of(request), self.get_object(), **wanted.validated_data)
         return Response(RunSerializer(run).data, status=status.HTTP_202_ACCEPTED)
+
+    @extend_schema(responses=AssignmentSerializer)
+    @action(detail=True)
+    def assignment(self, request: Request, **kwargs: Any) -> Response:
+        """What Apple is still to be told of the profiles that devices should have."""
+        return self._plan(self.get_object())
+
+    @extend_schema(request=None, responses=AssignmentSerializer)
+    @action(detail=True, methods=["post"], url_path="assignment/pause")
+    def pause_assignment(self, request: Request, **kwargs: Any) -> Response:
+        """Tell Apple nothing more until someone resumes."""
+        found = self.get_object()
+        assignment.pause(Actor.of(request), found)
+        return self._plan(found)
+
+    @extend_schema(request=None, responses=AssignmentSerializer)
+    @action(detail=True, methods=["post"], url_path="assignment/resume")
+    def resume_assignment(self, request: Request, **kwargs: Any) -> Response:
+        """Go on telling Apple where it was paused."""
+        found = self.get_object()
+        assignment.resume(Actor.of(request), found)
+        return self._plan(found)
+
+    def _plan(self, found: Server) -> Response:
+        return Response(AssignmentSerializer(assignment.plan(found)).data)
 
     def _now(self, found: Server, code: int = status.HTTP_200_OK) -> Response:
         return Response(ServerSerializer(self.get_queryset().get(pk=found.pk)).data, status=code)

@@ -1,5 +1,6 @@
-"""Removes ABM's history: runs of the sync with their logs, entries of the ledger, and uploads of
-tokens that are decided. How, and for how long they are kept, is `mdm/retention.py`.
+"""Removes ABM's history: runs of the sync with their logs, entries of the ledger, stretches of the
+assignment, and uploads of tokens that are decided. How, and for how long they are kept, is
+`mdm/retention.py`.
 
 The newest run of each server stays. A run that found nothing goes after a week: there is one every
 5 minutes. Of the ledger two entries stay for each serial number on each server, however old they
@@ -15,7 +16,7 @@ from mdm.retention import A_WEEK, BATCH, OF_A_WEEK, OLD, OLD_IDS, RESULT, Table
 def remove_old(rows: int = BATCH) -> int:
     """Remove runs that ended, then their logs, then the rest; returns how many rows. See
     `retention.run`."""
-    return retention.run("abm", (_RUNS, _LINES, _LEDGER, _UPLOADS), rows)
+    return retention.run("abm", (_RUNS, _LINES, _LEDGER, _UPLOADS, _ASSIGNINGS), rows)
 
 
 # The lookup of the newest run asks for the first key of a server in the order of an index, so that
@@ -72,6 +73,17 @@ _LEDGER = Table(
                ORDER BY n.serial_number, n.id LIMIT 1) IS NOT NULL
 ), removed AS (
     DELETE FROM abm_ledgerentry WHERE id = ANY (ARRAY(SELECT id FROM superseded)) RETURNING id
+)"""
+    + RESULT,
+)
+
+_ASSIGNINGS = Table(
+    "abm_assigning",
+    OLD.format(table="abm_assigning", moment="began_at")
+    + f""", removed AS (
+    DELETE FROM abm_assigning
+    WHERE id = ANY ({OLD_IDS}) AND finished_at < %(before)s
+    RETURNING id
 )"""
     + RESULT,
 )

@@ -7,7 +7,7 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from abm import disowns, servers, state
+from abm import assignment, disowns, servers, state
 from abm.models import (
     AbmDevice,
     Disown,
@@ -40,7 +40,16 @@ class ServerSerializer(serializers.ModelSerializer[Server]):
     class Meta:
         model = Server
         fields = [
-            *("id", "name", "state", "page_size", "device_count", "server_uuid", "server_name"),
+            *(
+                "id",
+                "name",
+                "state",
+                "page_size",
+                "assigning_batch",
+                "device_count",
+                "server_uuid",
+                "server_name",
+            ),
             *("org_name", "admin_id", "token_expires_at", "token_accepted_at", "account_read_at"),
             *("synced_at", "list_finished_at", "retry_at", "created_at"),
         ]
@@ -62,6 +71,23 @@ class ServerChangesSerializer(serializers.Serializer[Any]):
 
     name = serializers.CharField(max_length=servers.MAX_NAME, required=False)
     page_size = serializers.IntegerField(min_value=1, max_value=10_000, required=False)
+    assigning_batch = serializers.IntegerField(min_value=1, max_value=1_000, required=False)
+
+
+class AssignmentSerializer(serializers.Serializer[assignment.Plan]):
+    """What is ahead: devices that Apple is to be told of now, that wait after an answer of Apple's,
+    and whose profile Apple refuses to define.
+    """
+
+    due = serializers.IntegerField()
+    cooling = serializers.IntegerField()
+    undefined = serializers.IntegerField()
+    batches = serializers.IntegerField(help_text="In how many requests.")
+    seconds = serializers.FloatField(help_text="For how long, about.")
+    next_at = serializers.DateTimeField(
+        allow_null=True, help_text="When the first that waits is tried again."
+    )
+    blocked = serializers.CharField(help_text="Why Apple is told nothing now; empty otherwise.")
 
 
 class CertificateSerializer(serializers.Serializer[Any]):

@@ -13,6 +13,7 @@ from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from abm import runs, store
+from abm.client import MOST_SERIALS
 from abm.models import AbmDevice, KeyPair, LedgerEntry, Server
 from abm.wire import records
 from abm.wire.records import Account
@@ -66,7 +67,12 @@ def current_key_pair(server: Server) -> KeyPair:
 
 
 def change(
-    actor: Actor, server: Server, *, name: str | None = None, page_size: int | None = None
+    actor: Actor,
+    server: Server,
+    *,
+    name: str | None = None,
+    page_size: int | None = None,
+    assigning_batch: int | None = None,
 ) -> None:
     """Raises NotAllowed, BadServer."""
     allow(actor, "abm.connect")
@@ -75,6 +81,8 @@ def change(
         after["name"] = _name(name)
     if page_size is not None:
         after["page_size"] = _page_size(server, page_size)
+    if assigning_batch is not None:
+        after["assigning_batch"] = _assigning_batch(assigning_batch)
     before = {key: getattr(server, key) for key in after}
     if before == after:
         return
@@ -192,6 +200,12 @@ def _page_size(server: Server, size: int) -> int:
     most = min(maximum(server, "/devices/sync"), _LARGEST_PAGE)
     if not 1 <= size <= most:
         raise BadServer(f"Apple gives this server pages of 1 to {most:,} devices.")
+    return size
+
+
+def _assigning_batch(size: int) -> int:
+    if not 1 <= size <= MOST_SERIALS:
+        raise BadServer(f"Apple takes 1 to {MOST_SERIALS:,} devices in a request.")
     return size
 
 

@@ -1,9 +1,13 @@
-"""Enrollment links in the REST API. The page behind a link is in `enrollment/views.py`."""
+"""Enrollment links, arrivals and the minimum OS in the REST API. The page behind a link is in
+`enrollment/views.py`.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
+import django_filters
+from django.db.models import QuerySet
 from drf_spectacular.utils import extend_schema
 from rest_framework import mixins, status, viewsets
 from rest_framework.decorators import action
@@ -11,10 +15,17 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from enrollment import links
-from enrollment.errors import BadLink
-from enrollment.models import EnrollmentLink
-from enrollment.serializers import LinkSerializer, NewLinkSerializer, ShownLinkSerializer
+from enrollment import links, minimum
+from enrollment.errors import BadLink, BadMinimum
+from enrollment.models import Arrival, EnrollmentLink, MinimumOS, RefusedArrival
+from enrollment.serializers import (
+    ArrivalSerializer,
+    LinkSerializer,
+    MinimumOSSerializer,
+    NewLinkSerializer,
+    RefusedArrivalSerializer,
+    ShownLinkSerializer,
+)
 from mdm.audit.actor import Actor
 
 
@@ -47,3 +58,64 @@ class LinkViewSet(
     def revoke(self, request: Request, **kwargs: Any) -> Response:
         """Close the link at once, also to those who already hold its profile."""
         return Response(LinkSerializer(links.revoke(Actor.of(request), self.get_object())).data)
+
+
+class ArrivalFilter(django_filters.FilterSet):  # type: ignore[misc]
+    """Which arrivals a list holds."""
+
+    serial_number = django_filters.CharFilter(max_length=64)
+    flag = django_filters.ChoiceFilter(choices=Arrival.Flag.choices, method="filter_flag")
+
+    class Meta:
+        model = Arrival
+        fields: list[str] = []
+
+    def filter_flag(self, queryset: QuerySet[Arrival], name: str, value: str) -> QuerySet[Arrival]:
+        return queryset.filter(flags__contains=[value])
+
+
+class ArrivalViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Arrival]):
+    """Devices that came by Automated Device Enrollment and were let in, newest first."""
+
+    queryset = Arrival.objects.select_related("version__profile")
+    serializer_class = ArrivalSerializer
+    filterset_class = ArrivalFilter
+
+
+class RefusedArrivalFilter(django_filters.FilterSet):  # type: ignore[misc]
+    """Which cases a list holds."""
+
+    serial_number = django_filters.CharFilter(max_length=64)
+    reason = django_filters.CharFilter(max_length=40)
+
+    class Meta:
+        model = RefusedArrival
+        fields: list[str] = []
+
+
+class RefusedArrivalViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[RefusedArrival]):
+    """Devices, or whoever it was, that asked to enroll automatically and were refused, and why."""
+
+    queryset = RefusedArrival.objects.all()
+    serializer_class = RefusedArrivalSerializer
+    filterset_class = RefusedArrivalFilter
+
+
+class MinimumOSViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[MinimumOS]):
+    """The oldest OS version that devices of each platform may enroll with."""
+
+    queryset = MinimumOS.objects.order_by("pk")
+    serializer_class = MinimumOSSerializer
+    filter_backends = ()
+    pagination_class = None
+
+    @extend_schema(request=MinimumOSSerializer, responses={200: MinimumOSSerializer(many=True)})
+    def create(self, request: Request, **kwargs: Any) -> Response:
+        """Set the minimum of a platform, or take it away (""). Answers with all."""
+        wanted = MinimumOSSerializer(data=request.data)
+        wanted.is_valid(raise_exception=True)
+        try:
+            minimum.set_minimum(Actor.of(request), **wanted.validated_data)
+        except BadMinimum as error:
+            raise ValidationError({"version": [str(error)]}) from None
+        return Response(MinimumOSSerializer(self.get_queryset(), many=True).data)

@@ -1,4 +1,4 @@
-"""What enrollment links look like in the API, and what a client may say to make one."""
+"""What enrollment links and arrivals look like in the API, and what a client may say."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from rest_framework import serializers
 
 from enrollment import links
-from enrollment.models import EnrollmentLink
+from enrollment.models import Arrival, EnrollmentLink, MinimumOS, RefusedArrival
 
 
 class LinkSerializer(serializers.ModelSerializer[EnrollmentLink]):
@@ -60,3 +60,43 @@ class ShownLinkSerializer(LinkSerializer):
     class Meta(LinkSerializer.Meta):
         fields = ["url", *LinkSerializer.Meta.fields]
         read_only_fields = fields
+
+
+class ArrivalSerializer(serializers.ModelSerializer[Arrival]):
+    """A device that came by Automated Device Enrollment and was let in; `flags` is what was odd."""
+
+    profile = serializers.CharField(
+        source="version", read_only=True, allow_null=True, help_text="The version it came with."
+    )
+    flags = serializers.ListField(child=serializers.CharField(), read_only=True)
+
+    class Meta:
+        model = Arrival
+        fields = [
+            *("id", "serial_number", "udid", "product", "os_version", "build", "language"),
+            *("profile", "person", "flags", "address", "at"),
+        ]
+        read_only_fields = fields
+
+
+class RefusedArrivalSerializer(serializers.ModelSerializer[RefusedArrival]):
+    """Who was refused how often, and why; the serial number is claimed and not proven."""
+
+    class Meta:
+        model = RefusedArrival
+        fields = [
+            *("id", "serial_number", "reason", "sentence", "address", "first_at", "last_at"),
+            *("count",),
+        ]
+        read_only_fields = fields
+
+
+class MinimumOSSerializer(serializers.ModelSerializer[MinimumOS]):
+    """The oldest OS version of a platform; "" takes it away."""
+
+    version = serializers.CharField(max_length=30, allow_blank=True)
+
+    class Meta:
+        model = MinimumOS
+        fields = ["platform", "version"]
+        extra_kwargs: dict[str, Any] = {"platform": {"validators": []}}

@@ -42,6 +42,8 @@ _DEVICE_WORDS = {
     DeviceFault.REMOVE: "Its user removes the profile",
     DeviceFault.VANISH: "Lose the profile silently",
     DeviceFault.RESET: "Its user erases it",
+    DeviceFault.UNSIGNED: "Do not sign its next MachineInfo",
+    DeviceFault.FOREIGN: "Sign its next MachineInfo by a stranger",
 }
 _TONES = {
     "enrolled": "green",
@@ -71,7 +73,9 @@ def add(request: HttpRequest) -> HttpResponse:
 @action
 def device(request: HttpRequest) -> HttpResponse:
     serial, word = request.POST.get("serial", ""), request.POST.get("fault", "")
-    if word == "enroll":
+    if word == "activate":
+        forms.carry_out(request, f"{serial} asks Apple.", "activate", serials=[serial])
+    elif word == "enroll":
         forms.carry_out(request, f"{serial} begins to enroll.", "enroll", serial=serial)
     else:
         forms.carry_out(
@@ -106,6 +110,8 @@ def _status() -> dict[str, Any]:
 
 def _acts(row: dict[str, Any]) -> list[tuple[str, str]]:
     """What a click does to a device in its state; everything else has its own form."""
+    if row["way"] == "ade" and row["state"] in ("new", "unenrolled", "erased", "failed"):
+        return [("activate", "Switch on")]
     if row["state"] in ("unenrolled", "erased", "failed"):
         return [("enroll", "Enroll again")]
     if row["state"] != "enrolled":

@@ -14,7 +14,12 @@ from abm.api import (
     ServerViewSet,
 )
 from commands.api import CommandTypeViewSet, CommandViewSet, EntryViewSet
-from enrollment.api import LinkViewSet
+from enrollment.api import (
+    ArrivalViewSet,
+    LinkViewSet,
+    MinimumOSViewSet,
+    RefusedArrivalViewSet,
+)
 from mdm.api.answers import NothingHere
 from mdm.api.devices import DeviceViewSet
 from mdm.api.docs import DocsView, SchemaView
@@ -46,6 +51,9 @@ router.register("abm-ledger", LedgerViewSet, basename="abmledger")
 router.register("ade-profiles", ProfileViewSet, basename="adeprofile")
 router.register("ade-defaults", DefaultViewSet, basename="adedefault")
 router.register("ade-devices", WantedViewSet, basename="adedevice")
+router.register("arrivals", ArrivalViewSet, basename="arrival")
+router.register("refused-arrivals", RefusedArrivalViewSet, basename="refusedarrival")
+router.register("minimum-os", MinimumOSViewSet, basename="minimumos")
 router.register("groups", GroupViewSet, basename="group")
 router.register("group-members", MemberViewSet, basename="groupmember")
 router.register("links", LinkViewSet)

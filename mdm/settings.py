@@ -216,6 +216,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": timedelta(hours=1),
         "options": {"expires": 600},
     },
+    "remove old arrivals": {
+        "task": "enrollment.tasks.remove_old",
+        "schedule": timedelta(hours=1),
+        "options": {"expires": 600},
+    },
     "remove old runs and ledger entries": {
         "task": "abm.tasks.remove_old",
         "schedule": timedelta(hours=1),

@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from mdm.audit.actor import Actor
 from mdm.audit.record import allow, record
-from mdm.secrets import seal
+from mdm.secrets import seal, unseal
 from profiles import following
 from profiles.errors import BadProfile, NotNow
 from profiles.models import Profile, Version
@@ -188,8 +188,6 @@ def uses(profile: Profile) -> list[str]:
 
 def secret_of(version: Version) -> str:
     """The secret that devices with this version enroll with."""
-    from mdm.secrets import unseal
-
     return unseal("ade_secret", version.sealed_secret).decode()
 
 

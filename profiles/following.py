@@ -70,6 +70,7 @@ def follow() -> dict[int, int]:
     if not News.objects.exists():
         return {}
     with transaction.atomic():
+        resolution.take_turn()
         serials = _taken()
         if not serials:
             return {}

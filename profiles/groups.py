@@ -11,9 +11,8 @@ from django.utils import timezone
 from mdm.audit.actor import Actor
 from mdm.audit.record import allow, record
 from mdm.models import Group, GroupMember
-from profiles import following, membership, rules
+from profiles import following, membership, resolution, rules
 from profiles.errors import BadGroup
-from profiles.rules import BadRule
 
 MAX_NAME = 100
 _NAMED = 1_000
@@ -36,6 +35,7 @@ def create_smart(actor: Actor, name: str, rule: object) -> Group:
     allow(actor, "group.edit")
     cleaned = rules.clean(rule)
     with transaction.atomic():
+        resolution.take_turn()
         group = _create(actor, name, Group.Kind.SMART, cleaned)
         membership.follow_group(group)
         _record(actor, "group.create", group, after={"name": group.name, "rule": cleaned})
@@ -50,6 +50,7 @@ def change_rule(actor: Actor, group: Group, rule: object) -> None:
         raise BadGroup("rule", "The devices of this group are picked; it has no rule.")
     cleaned = rules.clean(rule)
     with transaction.atomic():
+        resolution.take_turn()
         held = Group.objects.select_for_update().get(pk=group.pk)
         before = held.rule
         if before == cleaned:
@@ -197,17 +198,3 @@ def _record_members(
 
 def _record(actor: Actor, action: str, group: Group, **more: Mapping[str, object]) -> None:
     record(actor, action, subject_kind="group", subject_id=group.pk, **more)
-
-
-__all__ = [
-    "MAX_NAME",
-    "BadRule",
-    "add",
-    "change_rule",
-    "create_smart",
-    "create_static",
-    "delete",
-    "move",
-    "remove",
-    "rename",
-]

@@ -112,7 +112,7 @@ def resolve(serials: Sequence[str] | None = None) -> dict[int, int]:
     """Write the wishes of these serial numbers, or of all; how many of each server have changed.
     Call it in a transaction: one at a time gets through.
     """
-    _take_turn()
+    take_turn()
     _prepare_definitions()
     some = [list(serials)] if serials is not None else []
     with connection.cursor() as cursor:
@@ -141,7 +141,10 @@ def _narrow(serials: Sequence[str] | None) -> str:
     return "AND a.serial_number = ANY(%s)" if serials is not None else ""
 
 
-def _take_turn() -> None:
+def take_turn() -> None:
+    """Whoever is about to move members of groups or wishes waits here, until its transaction ends:
+    two that move the same rows in another order would wait for each other.
+    """
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
 

@@ -114,9 +114,16 @@ def change(request: HttpRequest, pk: int) -> HttpResponse:
     found = _find(pk)
     try:
         size = int(request.POST.get("page_size", ""))
-        domain.change(Actor.of(request), found, name=request.POST.get("name", ""), page_size=size)
+        batch = request.POST.get("assigning_batch", "")
+        domain.change(
+            Actor.of(request),
+            found,
+            name=request.POST.get("name", ""),
+            page_size=size,
+            assigning_batch=int(batch) if batch else None,
+        )
     except ValueError:
-        complain(request, "Give the page size as a number.")
+        complain(request, "Give both sizes as numbers.")
     except domain.BadServer as refused:
         complain(request, str(refused))
     else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enrollment.pages import links, overview, removal
+from enrollment.pages import holding, links, overview, removal
 from mdm import navigation
 from mdm.navigation import Entry, Part
 
@@ -11,6 +11,9 @@ def register() -> None:
     navigation.add_entry(Entry("Links", "links", "link", "Enrollment", 70))
     navigation.add_entry(Entry("Arrivals", "arrivals", "id", "Enrollment", 71))
     navigation.add_entry(Entry("Arrivals refused", "arrivals_refused", "ban", "Enrollment", 72))
+    navigation.add_part(
+        Part("device.notices", "enrollment/pages/holding_notice.html", holding.notice)
+    )
     navigation.add_attention(overview.trust_attention)
     navigation.add_attention(overview.refused_attention)
     navigation.add_attention(overview.wrong_profile_attention)

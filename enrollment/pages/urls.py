@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from enrollment.pages import arrivals, links, removal, sign_in
+from enrollment.pages import arrivals, holding, links, removal, sign_in
 
 urlpatterns = [
     path("enrollment/links/", links.links, name="links"),
@@ -14,5 +14,6 @@ urlpatterns = [
     path("enrollment/arrivals/settings/", arrivals.settings, name="ade_settings"),
     path("enrollment/arrivals/trust", arrivals.trust, name="ade_trust"),
     path("ade/sign-in/<str:secret>/", sign_in.sign_in, name="ade_sign_in"),
+    path("devices/<int:pk>/release-setup", holding.release, name="device_release_setup"),
     path("devices/<int:pk>/remove-management/", removal.remove, name="device_remove"),
 ]

@@ -34,6 +34,7 @@ def test_the_schema_names_every_resource_and_every_error(api):
         "ade-defaults",
         "ade-devices",
         "ade-profiles",
+        "arrivals",
         "devices",
         "enrollments",
         "commands",
@@ -42,6 +43,8 @@ def test_the_schema_names_every_resource_and_every_error(api):
         "group-members",
         "groups",
         "links",
+        "minimum-os",
+        "refused-arrivals",
         "quarantine",
         "tokens",
     }
