@@ -21,7 +21,7 @@ _DIFFERS = f"""
 FROM abm_wish w
 JOIN abm_abmdevice a ON a.id = w.listed_id
 LEFT JOIN abm_definition d ON d.id = w.definition_id
-WHERE w.server_id = %(server)s AND a.current AND a.removed_at IS NULL AND CASE
+WHERE w.server_id = ANY (%(servers)s) AND a.current AND a.removed_at IS NULL AND CASE
     WHEN w.definition_id IS NOT NULL
     THEN d.state <> 'Defined' OR a.profile_uuid <> d.profile_uuid
          OR a.profile_status IN {_WITHOUT}
@@ -43,11 +43,11 @@ AND w.definition_id IS NOT DISTINCT FROM (SELECT definition_id FROM first)
 ORDER BY w.listed_id LIMIT %(limit)s"""
 
 _COUNTS = f"""
-SELECT count(*) FILTER (WHERE w.retry_at > %(now)s),
+SELECT w.server_id, count(*) FILTER (WHERE w.retry_at > %(now)s),
        count(*) FILTER (WHERE (w.retry_at IS NULL OR w.retry_at <= %(now)s)
                               AND d.state = 'Refused'),
        count(*), min(w.retry_at) FILTER (WHERE w.retry_at > %(now)s)
-{_DIFFERS}"""
+{_DIFFERS} GROUP BY w.server_id"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +100,7 @@ def _same() -> Q:
 def next_batch(server_id: int, now: datetime, limit: int) -> Sequence[Difference]:
     """Up to `limit` devices that are due, all to be told the same."""
     with connection.cursor() as cursor:
-        cursor.execute(_NEXT, {"server": server_id, "now": now, "limit": limit})
+        cursor.execute(_NEXT, {"servers": [server_id], "now": now, "limit": limit})
         return [
             Difference(
                 listed_id=listed,
@@ -116,9 +116,18 @@ def next_batch(server_id: int, now: datetime, limit: int) -> Sequence[Difference
 
 def counts(server_id: int, now: datetime) -> Counts:
     """How many devices of a server differ."""
+    return counts_of([server_id], now)[server_id]
+
+
+def counts_of(server_ids: Sequence[int], now: datetime) -> dict[int, Counts]:
+    """The same of each of these servers, in one statement."""
     with connection.cursor() as cursor:
-        cursor.execute(_COUNTS, {"server": server_id, "now": now})
-        cooling, undefined, total, next_at = cursor.fetchone() or (0, 0, 0, None)
+        cursor.execute(_COUNTS, {"servers": list(server_ids), "now": now})
+        found = {server: rest for server, *rest in cursor.fetchall()}
+    return {server: _counts(*found.get(server, (0, 0, 0, None))) for server in server_ids}
+
+
+def _counts(cooling: int, undefined: int, total: int, next_at: datetime | None) -> Counts:
     return Counts(
         due=total - cooling - undefined, cooling=cooling, undefined=undefined, next_at=next_at
     )
@@ -130,7 +139,7 @@ def exist(server_id: int, now: datetime) -> bool:
         cursor.execute(
             f"SELECT EXISTS (SELECT {_DIFFERS} {_DUE}"
             " AND (d.state IS DISTINCT FROM 'Refused' OR d.retry_at <= %(now)s))",
-            {"server": server_id, "now": now},
+            {"servers": [server_id], "now": now},
         )
         [found] = cursor.fetchone() or [False]
     return bool(found)

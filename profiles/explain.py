@@ -9,13 +9,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from django.db.models import Case, When
 from django.utils import timezone
 
-from abm import assignment, state
+from abm import assignment, differences, state
 from abm.models import AbmDevice, Definition, LedgerEntry, Server, Wish
 from abm.platforms import platform
 from mdm.models import Group
-from profiles.models import Default, DeviceProfile, News, Profile, Version
+from profiles.models import Default, DeviceProfile, Profile, Version
 
 _ATTEMPTS = 10
 _WITHOUT = frozenset({"", "empty", "removed"})
@@ -80,6 +81,14 @@ def explain(serial_number: str, now: datetime | None = None) -> Explanation:
     if listed is None:
         return _unlisted(serial_number, rows.order_by("-removed_at").first(), now)
     return _Case(listed, now).explained()
+
+
+def is_settled(serial_number: str) -> bool:
+    """Whether there is nothing to explain: it has what it should have, or is not in ABM."""
+    listed = AbmDevice.objects.filter(
+        serial_number=serial_number, current=True, removed_at=None
+    ).annotate(settled=Case(When(differences.settled(), then=True), default=False))
+    return listed.values_list("settled", flat=True).first() is not False
 
 
 # --- Not on the list -----------------------------------------------------------------------------
@@ -352,11 +361,6 @@ class _Case:
         return Definition.objects.filter(
             server=self.listed.server_id, profile_uuid=self.listed.profile_uuid
         ).exists()
-
-
-def following_is_due() -> bool:
-    """Whether there is news that nobody has followed yet."""
-    return News.objects.exists()
 
 
 # --- What Apple was told -------------------------------------------------------------------------

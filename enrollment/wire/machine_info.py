@@ -239,7 +239,7 @@ def _is_device_ca(certificate: x509.Certificate) -> bool:
 def _loaded(der: bytes) -> x509.Certificate | None:
     try:
         return x509.load_der_x509_certificate(der)
-    except (ValueError, UnsupportedAlgorithm):
+    except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion):
         return None
 
 

@@ -30,7 +30,7 @@ def panel(device: Device, query: QueryDict) -> dict[str, object]:
 
 def head(device: Device) -> dict[str, object]:
     """The line under the device's name, where something is not as it should be."""
-    if not device.serial_number:
+    if not device.serial_number or domain.is_settled(device.serial_number):
         return {"found": None}
     found = domain.explain(device.serial_number)
     return {

@@ -8,7 +8,7 @@ from django.db.models import Count, Exists, OuterRef
 from django.urls import reverse
 from django.utils import timezone
 
-from abm.differences import counts
+from abm.differences import counts_of
 from abm.models import Definition, Wish
 from abm.platforms import platform
 from abm.servers import connected
@@ -46,8 +46,10 @@ def _systems_without_default() -> str:
 def waiting_attention() -> Iterable[Attention]:
     """Devices whose profile Apple was told and did not take, and profiles that it refuses."""
     now = timezone.now()
-    for server in connected().exclude(sealed_token=None):
-        found = counts(server.pk, now)
+    servers = list(connected().exclude(sealed_token=None))
+    differing = counts_of([server.pk for server in servers], now) if servers else {}
+    for server in servers:
+        found = differing[server.pk]
         if server.assigning_paused_at is not None and found.total:
             yield Attention(
                 what=f"The assignment for {server} is paused; {_devices(found.total)} for it.",

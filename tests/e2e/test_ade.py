@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from lab.devices.hardware import Model
+from lab.scene import ABM_SERVER
 from tests.e2e.waiting import until
 from tests.e2e.world import World
 
@@ -23,8 +24,9 @@ def played(world: World) -> Iterator[dict[str, Any]]:
     yield dict(json.loads(world.server.manage("lab", "ade", "--json")))
     for each in world.admin.get("/ade-defaults/"):
         world.admin.post("/ade-defaults/", os=each["os"], server=None, profile=None)
-    [server] = world.admin.get("/abm-servers/")["results"]
-    world.admin.delete(f"/abm-servers/{server['id']}/")
+    for each in world.admin.get("/abm-servers/")["results"]:
+        if each["name"] == ABM_SERVER:
+            world.admin.delete(f"/abm-servers/{each['id']}/")
 
 
 def test_devices_of_every_platform_enroll_as_they_are_switched_on(

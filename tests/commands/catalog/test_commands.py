@@ -36,6 +36,7 @@ def test_the_first_commands_are_there() -> None:
         "ClearPasscode",
         "RestartDevice",
         "ShutDownDevice",
+        "DeviceConfigured",
         "Raw",
     }
 

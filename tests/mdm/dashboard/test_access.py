@@ -11,9 +11,12 @@ from mdm.accounts.models import User
 from mdm.models import Device
 from tests.mdm.dashboard.conftest import PASSWORD, Enroll
 
-OPEN = ("accounts/", "api/", "enroll/")
+OPEN = ("accounts/", "api/", "enroll/", "ade/")
 VALUES = {
     "pk": "1",
+    "number": "1",
+    "version": "1",
+    "definition": "1",
     "panel": "timeline",
     "slug": "devices",
     "key": "x",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import re
 from datetime import timedelta
@@ -11,15 +12,19 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.utils import timezone
+from pytest_django import Settings
 
 from enrollment.models import EnrollmentLink
 from lab.authority import Authority, Pair, ensure_authority
 from mdm import refusals
 from mdm.accounts.models import ApiToken, User
 from mdm.models import PushCertificate, Quarantine
+from profiles import giving
 from tests.abm.connected import connect
+from tests.enrollment import factory
 from tests.machines import TOPIC, Machine
 from tests.mdm.dashboard.conftest import Enroll
+from tests.profiles.steps import ADMIN, make_profile
 
 
 @pytest.fixture(scope="module")
@@ -45,8 +50,9 @@ def test_the_overview_counts_as_the_list_does(signed_in: Client, enroll: Enroll)
 
 
 def test_a_new_server_says_what_to_do_first_until_it_is_done(
-    signed_in: Client, enroll: Enroll
+    signed_in: Client, enroll: Enroll, settings: Settings
 ) -> None:
+    settings.ENV = dataclasses.replace(settings.ENV, device_ca=factory.root())
     assert "First steps" in signed_in.get("/").content.decode()
     now = timezone.now()
     PushCertificate.objects.create(
@@ -60,6 +66,7 @@ def test_a_new_server_says_what_to_do_first_until_it_is_done(
     signed_in.post("/enrollment/links/new/", {"name": "x", "max_uses": "1", "expires": ""})
     enroll()
     connect()
+    giving.set_default(ADMIN, "iOS", None, make_profile())
 
     page = signed_in.get("/").content.decode()
 
