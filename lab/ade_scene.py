@@ -1,6 +1,6 @@
 """Automated Device Enrollment as the demo shows it: profiles, defaults of two OS, two groups, and
-devices of every platform that are switched on. The Apple Vision Pro is left without a profile on
-purpose. Each thing is made once and found again.
+devices of every platform that are switched on; someone signs in at the Macs. The Apple Vision Pro
+is left without a profile on purpose. Each thing is made once and found again.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from lab.devices.hardware import Model
 from lab.errors import LabError
 from lab.fleet import BOXED
 from lab.place import Place
-from lab.scene import ABM_SERVER, actor
+from lab.scene import ABM_SERVER, actor, someone
 from mdm.models import Group
 from profiles import editing, giving, groups
 from profiles.errors import ProfileError
@@ -51,7 +51,7 @@ def play(place: Place, wait: float) -> tuple[list[str], list[str]]:
     waiting = [serial for serial in serials if states[serial] != "enrolled"]
     if waiting:
         own = authority.current().certificate.public_bytes(Encoding.PEM).decode("ascii")
-        ask(place.socket, "activate", serials=waiting, authorities=own)
+        ask(place.socket, "activate", serials=waiting, authorities=own, **someone(place))
     return ready, [serial for serial in serials if serial not in ready]
 
 
@@ -73,7 +73,8 @@ def _set_rules(boxed: Sequence[tuple[str, Model]]) -> bool:
         common = {**new_content(), "skip_setup_items": sorted(RECOMMENDED), "anchor_certs": _own()}
         common |= {"department": "IT", "support_email_address": "help@example.com"}
         phones = editing.create(actor(), PHONES, common)
-        macs = editing.create(actor(), MACS, {**common, "await_device_configured": True})
+        held = {**common, "await_device_configured": True}
+        macs = editing.create(actor(), MACS, held, signs_in=True)
         locked = {**common, "is_mdm_removable": False}
         rooms = editing.create(
             actor(),

@@ -15,6 +15,7 @@ from lab.apns import ApnsStandIn, Fault, FaultKind
 from lab.dep.orders import Orders
 from lab.devices.faults import DeviceFault
 from lab.devices.hardware import Model
+from lab.devices.web_view import Person
 from lab.errors import LabError, LabNotRunning
 from lab.fleet import Fleet
 
@@ -156,14 +157,17 @@ class ControlServer:
         return {"grown": [device.hardware.serial for device in grown]}
 
     async def _activate(self, order: Answer) -> Answer:
-        """Devices are switched on, and ask Apple for their ADE profile."""
+        """Devices are switched on, and ask Apple for their ADE profile. Whoever is named signs in
+        where that wants it."""
         devices = [self._fleet.device(serial) for serial in order["serials"]]
         given = order.get("authorities") or self._fleet.authorities.decode()
+        name = order.get("username") or ""
+        person = Person(name, str(order["password"])) if name else None
         for device in devices:
             if device.memory.state == "enrolled":
                 raise LabError(f"{device.hardware.serial} is enrolled already.")
         for device in devices:
-            self._fleet.activate(device, given.encode())
+            self._fleet.activate(device, given.encode(), person)
         return {"activating": [device.hardware.serial for device in devices]}
 
     async def _spoil_apns(self, order: Answer) -> Answer:

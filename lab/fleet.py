@@ -25,6 +25,7 @@ from lab.devices import (
 )
 from lab.devices.faults import DeviceFault
 from lab.devices.memory import MemoryFile
+from lab.devices.web_view import Person
 from lab.errors import LabError, ServerRefused, ServerUnreachable, UnknownDevice
 
 CLASSES: dict[Model, type[Device]] = {
@@ -130,15 +131,15 @@ class Fleet:
         device.save()
         self._begin(device, self._enroll(device, lambda: device.enroll(link, authorities)))
 
-    def activate(self, device: Device, authorities: bytes) -> None:
+    def activate(self, device: Device, authorities: bytes, person: Person | None = None) -> None:
         """Switch a device on for the first time, or after an erase: it asks Apple for its ADE
-        profile and enrolls with it in the background."""
+        profile and enrolls with it in the background; `person` is there to sign in."""
         if device.hardware.serial in self._enrolling:
             return
         device.memory.activates, device.memory.link = True, ""
         device.memory.link_authorities = authorities.decode("ascii")
         device.save()
-        self._begin(device, self._activate(device, authorities))
+        self._begin(device, self._activate(device, authorities, person))
 
     def _begin(self, device: Device, work: Coroutine[Any, Any, None]) -> None:
         serial = device.hardware.serial
@@ -146,12 +147,12 @@ class Fleet:
         self._enrolling[serial] = task
         task.add_done_callback(lambda _: self._enrolling.pop(serial, None))
 
-    async def _activate(self, device: Device, authorities: bytes) -> None:
+    async def _activate(self, device: Device, authorities: bytes, person: Person | None) -> None:
         profile = self._activation(device.hardware.serial)
         if profile is None:
             device.problem = NO_PROFILE
             return
-        await self._enroll(device, lambda: device.activate(profile, authorities))
+        await self._enroll(device, lambda: device.activate(profile, authorities, person))
 
     async def settle(self) -> None:
         """Wait until nobody is enrolling any more."""

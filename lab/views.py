@@ -13,6 +13,8 @@ from lab import forms
 from lab.apns import FaultKind
 from lab.devices.faults import DeviceFault
 from lab.errors import LabError
+from lab.place import Place
+from lab.scene import someone
 from mdm.pages.frame import action, back, complain, is_fragment, page
 
 MOST_AT_ONCE = 100
@@ -74,7 +76,8 @@ def add(request: HttpRequest) -> HttpResponse:
 def device(request: HttpRequest) -> HttpResponse:
     serial, word = request.POST.get("serial", ""), request.POST.get("fault", "")
     if word == "activate":
-        forms.carry_out(request, f"{serial} asks Apple.", "activate", serials=[serial])
+        who = someone(Place.under(settings.ENV.state_dir))
+        forms.carry_out(request, f"{serial} asks Apple.", "activate", serials=[serial], **who)
     elif word == "enroll":
         forms.carry_out(request, f"{serial} begins to enroll.", "enroll", serial=serial)
     else:

@@ -31,15 +31,15 @@ _KEPT = "ade-message"
 @require_http_methods(["GET", "HEAD", "POST"])
 def sign_in(request: HttpRequest, secret: str) -> HttpResponse:
     """The form; posted with the right name and password, the enrollment profile."""
-    sent = request.headers.get(_HEADER, "")
-    if sent:
-        request.session[_KEPT] = sent[: 2 * MAX_MESSAGE]
+    sent = request.headers.get(_HEADER, "")[: 2 * MAX_MESSAGE]
     address = request.META.get("REMOTE_ADDR", "")[:64]
     try:
-        visitor = ade.look(secret, _message(request))
+        visitor = ade.look(secret, _message(sent or request.session.get(_KEPT, "")))
     except ade.TurnedAway as refused:
         ade.note(refused, address)
         return _turned_away(request, refused, machine=bool(sent))
+    if sent:
+        request.session[_KEPT] = sent
     if request.method != "POST":
         return _form(request, visitor)
     return _answered(request, visitor, address)
@@ -64,10 +64,9 @@ def _answered(request: HttpRequest, visitor: ade.Visitor, address: str) -> HttpR
     return HttpResponse(profile, content_type=MIME_TYPE)
 
 
-def _message(request: HttpRequest) -> bytes:
-    text = request.session.get(_KEPT, "")
+def _message(text: str) -> bytes:
     try:
-        return base64.b64decode("".join(str(text).split()), validate=True)
+        return base64.b64decode("".join(text.split()), validate=True)
     except (binascii.Error, ValueError):
         return b""
 

@@ -17,11 +17,12 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from lab import cms
+from lab.devices import web_view
 from lab.devices.faults import DeviceFault
 from lab.devices.hardware import Model
 from lab.devices.profile import MIME, Profile, read_profile
+from lab.devices.web_view import Person
 from lab.errors import EnrollmentFailed, ServerRefused
-from lab.http import Web
 
 if TYPE_CHECKING:
     from lab.devices.device import Device
@@ -89,21 +90,42 @@ async def message(device: Device) -> bytes:
     return cms.sign(content, cms.Signer(certificate, key), detached=False, chain=chain)
 
 
-async def obtain(device: Device, web: Web, profile: Mapping[str, Any]) -> Profile:
+async def obtain(
+    device: Device, profile: Mapping[str, Any], trusted: bytes, person: Person | None
+) -> Profile:
     """The enrollment profile that the server gives this device; it updates first where it is told
-    to. Raises EnrollmentFailed, ServerRefused, ServerUnreachable.
+    to. `trusted` are PEM certificates for TLS, `person` signs in where that is wanted. Raises
+    EnrollmentFailed, ServerRefused, ServerUnreachable.
     """
     for _ in range(_MOST_UPDATES):
-        headers = {"Content-Type": _CONTENT_TYPE, "User-Agent": device.user_agent}
-        answer = await web.ask("POST", profile["url"], await message(device), headers)
-        if answer.status == 200 and answer.content_type == MIME:
-            return read_profile(answer.body)
-        wanted = _update_wanted(answer.status, answer.body)
-        if not wanted:
-            raise ServerRefused(answer.status, answer.body)
+        try:
+            return read_profile(await _ask(device, profile, trusted, person))
+        except ServerRefused as refused:
+            wanted = _update_wanted(refused.status, refused.body)
+            if not wanted:
+                raise
         device.memory.os_version = wanted
         device.save()
     raise EnrollmentFailed("The server wants one update after the other.")
+
+
+async def _ask(
+    device: Device, profile: Mapping[str, Any], trusted: bytes, person: Person | None
+) -> bytes:
+    page = profile.get("configuration_web_url")
+    # Apple TV has no web view.
+    if page and device.hardware.kind is not Model.APPLE_TV:
+        if person is None:
+            raise EnrollmentFailed("Its ADE profile wants someone to sign in. Nobody is there.")
+        return await web_view.sign_in(
+            page, await message(device), trusted, person, device.user_agent
+        )
+    headers = {"Content-Type": _CONTENT_TYPE, "User-Agent": device.user_agent}
+    web = device.surroundings.webs.trusting(trusted)
+    answer = await web.ask("POST", profile["url"], await message(device), headers)
+    if answer.status != 200 or answer.content_type != MIME:
+        raise ServerRefused(answer.status, answer.body)
+    return answer.body
 
 
 def _update_wanted(status: int, body: bytes) -> str:

@@ -26,6 +26,7 @@ from lab.devices.hardware import Hardware
 from lab.devices.identity import Presentation, present
 from lab.devices.memory import Management, MemoryFile
 from lab.devices.profile import Profile
+from lab.devices.web_view import Person
 from lab.errors import EnrollmentFailed, LabError, ServerRefused, ServerUnreachable
 from lab.http import Webs
 
@@ -108,16 +109,18 @@ class Device:
         for channel in self.channels.values():
             channel.open()
 
-    async def activate(self, profile: Mapping[str, Any], authorities: bytes) -> None:
+    async def activate(
+        self, profile: Mapping[str, Any], authorities: bytes, person: Person | None = None
+    ) -> None:
         """Go through Setup Assistant with the ADE profile that Apple gave, trusting `authorities`
-        (PEM) where it names no anchors. Raises EnrollmentFailed, ServerUnreachable, ServerRefused.
+        (PEM) where it names no anchors; `person` signs in where the profile wants that. Raises
+        EnrollmentFailed, ServerUnreachable, ServerRefused.
         """
         if self.memory.state == "enrolled":
             raise EnrollmentFailed(f"{self.hardware.serial} is enrolled already.")
         trusted = activation.anchors(profile) or authorities
         if self.memory.state != "enrolling" or self.memory.management is None:
-            web = self.surroundings.webs.trusting(trusted)
-            found = await activation.obtain(self, web, profile)
+            found = await activation.obtain(self, profile, trusted, person)
             await self._install(found, trusted)
             self.memory.ade = {k: v for k, v in profile.items() if k not in activation.SECRET}
             self.memory.awaiting = bool(profile.get("await_device_configured"))

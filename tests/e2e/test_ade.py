@@ -57,6 +57,35 @@ def test_the_one_without_a_default_is_unassigned_and_goes_on_unmanaged(
     assert "no ADE profile" in world.lab.device(serial)["problem"]
 
 
+def test_someone_signs_in_at_the_macs_in_their_web_view(
+    world: World, played: dict[str, Any]
+) -> None:
+    rows = [world.lab.device(serial) for serial in played["activated"]]
+    macs = {row["serial"] for row in rows if row["kind"] == Model.MAC}
+    until(lambda: all(world.lab.device(serial)["state"] == "enrolled" for serial in macs))
+    arrived = world.rows("SELECT DISTINCT serial_number FROM enrollment_arrival WHERE person <> ''")
+    assert {row["serial_number"] for row in arrived} == macs
+
+
+def test_a_wrong_password_lets_no_mac_in(world: World, played: dict[str, Any]) -> None:
+    [serial] = world.lab.order("grow", count=1, kind=Model.MAC)["grown"]
+    world.lab.order("abm", act="own", name=ABM_SERVER)
+    [server] = [s for s in world.admin.get("/abm-servers/")["results"] if s["name"] == ABM_SERVER]
+    world.admin.post(f"/abm-servers/{server['id']}/sync/")
+    given = f"SELECT count(*) FROM abm_abmdevice WHERE serial_number = '{serial}'"
+    until(lambda: world.value(f"{given} AND profile_status = 'assigned'") == 1)
+    who = {"username": world.username, "password": "wrong"}
+    own = world.authorities
+    world.lab.order("activate", serials=[serial], authorities=own, **who)
+    until(lambda: world.lab.device(serial)["problem"] != "")
+    assert "do not go together" in world.lab.device(serial)["problem"]
+    world.lab.order("activate", serials=[serial], authorities=own)
+    until(lambda: "Nobody is there" in world.lab.device(serial)["problem"])
+    who["password"] = world.password
+    world.lab.order("activate", serials=[serial], authorities=own, **who)
+    until(lambda: world.lab.device(serial)["state"] == "enrolled")
+
+
 def test_macs_are_held_in_setup_assistant_until_they_are_configured(
     world: World, played: dict[str, Any]
 ) -> None:

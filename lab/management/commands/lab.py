@@ -56,6 +56,8 @@ class Command(BaseCommand):
         grow.add_argument("--kind", choices=[str(kind) for kind in Model])
         activate = acts.add_parser("activate", help="switch devices on: they enroll by ADE")
         activate.add_argument("serials", nargs="+", metavar="SERIAL")
+        activate.add_argument("--username", help="who signs in at them; else the demo's admin")
+        activate.add_argument("--password-file", type=Path, metavar="FILE", help="and with what")
         shown = acts.add_parser("list", help="the devices, and what the push stand-in did")
         connect = acts.add_parser("connect", help="connect to the lab's Apple Business Manager")
         connect.add_argument(
@@ -161,8 +163,19 @@ class Command(BaseCommand):
             "activate",
             serials=options["serials"],
             authorities=_own_authority(),
+            **self._someone(options["username"], options["password_file"]),
         )
         self._say(options, answer, f"{len(answer['activating'])} devices ask Apple.")
+
+    def _someone(self, username: str | None, password: Path | None) -> dict[str, str]:
+        if username is None:
+            return scene.someone(self._place)
+        if password is None:
+            raise CommandError("Say with --password-file what they sign in with.")
+        try:
+            return {"username": username, "password": password.read_text().rstrip("\r\n")}
+        except OSError as error:
+            raise CommandError(f"{password} cannot be read: {error.strerror}.") from error
 
     def _enroll(self, options: dict[str, Any]) -> None:
         answer = ask(self._place.socket, "enroll", serial=options["serial"], link=options["link"])
