@@ -58,11 +58,11 @@ def publish(server_id: int) -> None:
         _log.warning("The broker does not take tasks; the beat will assign", error=str(error))
 
 
-def publish_waiting() -> None:
-    """Call workers to the servers whose Apple could be told something now."""
+def publish_waiting(only: int | None = None) -> None:
+    """Call workers to the servers whose Apple could be told something now, or to one of them."""
     now = timezone.now()
     for server_id in servers.due(now):
-        if differences.exist(server_id, now):
+        if only in {None, server_id} and differences.exist(server_id, now):
             publish(server_id)
 
 

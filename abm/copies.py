@@ -50,14 +50,14 @@ def waits(definition: Definition) -> bool:
     return timezone.now() - asked < _PATIENCE
 
 
-def fetch(definition_id: int, patience: Patience | None = None) -> None:
-    """Ask Apple for it, and keep what it says."""
+def fetch(definition_id: int, patience: Patience | None = None) -> int:
+    """Ask Apple for it, and keep what it says; returns the server's id."""
     definition = Definition.objects.select_related("server").get(pk=definition_id)
     server = definition.server
     stands = state.of(server)
     if not stands.syncs:
         _note(definition, f"Apple cannot be asked for {server}: {stands.why} {stands.fix}")
-        return
+        return server.pk
     try:
         with (
             conversation.alone(server.pk),
@@ -73,6 +73,7 @@ def fetch(definition_id: int, patience: Patience | None = None) -> None:
         Definition.objects.filter(pk=definition.pk).update(
             sealed_copy=sealed, copied_at=timezone.now(), copy_problem=""
         )
+    return server.pk
 
 
 def _note(definition: Definition, problem: str) -> None:

@@ -158,7 +158,7 @@ def carry_out(server_id: int, patience: Patience | None = None) -> None:
     except Busy:
         return
     if server.devices.filter(doubtful=True).exists() and server_id in servers.due():
-        runs.publish(server_id)
+        runs.want(server, runs.AFTER_DISOWNING)
 
 
 # --- Asking for it -------------------------------------------------------------------------------

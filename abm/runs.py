@@ -17,6 +17,7 @@ from mdm.audit.record import allow, record
 
 SYNC = "abm.tasks.sync"
 EVERY = "every 5 minutes"
+AFTER_DISOWNING = "the disowning of devices"
 _EXPIRES = 290
 
 _log = structlog.get_logger(__name__)
@@ -57,6 +58,20 @@ def publish(server_id: int) -> None:
         current_app.send_task(SYNC, [server_id], expires=_EXPIRES, retry=False, ignore_result=True)
     except Exception as error:
         _log.warning("The broker does not take tasks; the beat will sync", error=str(error))
+
+
+def want(server: Server, asked_by: str) -> None:
+    """Have a run wait for this server, or join the one that is under way, and call a worker. One
+    that finds Apple taken goes home; who has it calls the next for the run that waits.
+    """
+    _wait_for(server, asked_by, full=False)
+    publish(server.pk)
+
+
+def publish_waiting(server_id: int) -> None:
+    """Call a worker to the run that waits for this server, if there is one."""
+    if SyncRun.objects.filter(server=server_id, state=_State.WAITING).exists():
+        publish(server_id)
 
 
 def begin(server: Server) -> SyncRun:

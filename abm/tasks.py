@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from abm import assignment, copies, disowns, retention, servers, signals, state, tokens
+from abm import assignment, copies, disowns, retention, runs, servers, signals, state, tokens
 from abm import sync as syncing
 from abm.models import Server
 
@@ -29,8 +29,9 @@ def sync(server_id: int) -> None:
 
 @shared_task(name="abm.tasks.assign")
 def assign(server_id: int) -> None:
-    """Tell Apple which profile each device gets (abm/assignment.py)."""
+    """Tell Apple which profile each device gets (abm/assignment.py), then what had to wait."""
     assignment.carry_out(server_id)
+    disowns.publish_waiting(server_id)
 
 
 @shared_task(name="abm.tasks.disown")
@@ -42,8 +43,11 @@ def disown(server_id: int) -> None:
 
 @shared_task(name="abm.tasks.fetch_copy")
 def fetch_copy(definition_id: int) -> None:
-    """Fetch Apple's copy of a profile (abm/copies.py)."""
-    copies.fetch(definition_id)
+    """Fetch Apple's copy of a profile (abm/copies.py), and call for what had to wait meanwhile."""
+    server_id = copies.fetch(definition_id)
+    runs.publish_waiting(server_id)
+    disowns.publish_waiting(server_id)
+    assignment.publish_waiting(server_id)
 
 
 @shared_task(name="abm.tasks.check_token")

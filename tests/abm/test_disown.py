@@ -391,6 +391,35 @@ def test_while_a_sync_is_under_way_it_waits_for_its_end(
     assert set(states(disown).values()) == {"Disowned"}
 
 
+def test_the_sync_that_it_calls_for_is_not_lost_where_apple_is_taken(
+    lab_apple: Apple, office: Server, published: list[tuple[str, int]]
+) -> None:
+    disowns.ask(ADMIN, ids(office)[:1])
+    carried_out(office)
+    other = connection.copy()
+    with other.cursor() as cursor:
+        # The assignment, which follows at once and is quicker than the sync's worker.
+        cursor.execute("SELECT pg_advisory_lock(%s, %s)", [conversation._LOCK, office.pk])
+        tasks.sync(office.pk)
+    other.close()
+    assert len(rows(office)) == 3
+
+    published.clear()
+    tasks.assign(office.pk)
+    assert ("sync", office.pk) in published
+    assert synced(office).asked_by == runs.AFTER_DISOWNING
+    assert len(rows(office)) == 2
+
+
+def test_what_waits_while_profiles_are_assigned_is_called_after_that(
+    lab_apple: Apple, office: Server, published: list[tuple[str, int]]
+) -> None:
+    disowns.ask(ADMIN, ids(office)[:1])
+    published.clear()
+    tasks.assign(office.pk)
+    assert ("disown", office.pk) in published
+
+
 def test_what_no_worker_takes_is_said_after_a_while(office: Server) -> None:
     disowns.ask(ADMIN, ids(office))
     now = timezone.now()

@@ -13,7 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from abm import retention, runs, tasks
-from abm.models import LedgerEntry, RunLine, Server, SyncRun, TokenUpload
+from abm.models import Assigning, LedgerEntry, RunLine, Server, SyncRun, TokenUpload
 from mdm import retention as walk
 from tests import steps
 
@@ -64,6 +64,16 @@ def entry(server: Server, serial: str, decision: str, ago: timedelta = OLD) -> L
         source="feed",
         decision=decision,
         at=timezone.now() - ago,
+    )
+
+
+def stretch(server: Server, ago: timedelta, *, over: bool = True) -> Assigning:
+    """A stretch of the assignment that lasted a minute, or goes on."""
+    began = timezone.now() - ago
+    return Assigning.objects.create(
+        server=server,
+        began_at=began,
+        finished_at=began + timedelta(minutes=1) if over else None,
     )
 
 
@@ -329,22 +339,32 @@ def test_a_run_removes_so_much_and_the_next_one_goes_on(server, monkeypatch):
     assert retention.remove_old(rows=2) == 3
 
 
+def test_a_stretch_of_the_assignment_goes_once_it_is_over_and_old(server):
+    stretch(server, OLD)
+    young, open_one = stretch(server, YOUNG), stretch(server, OLD, over=False)
+
+    assert retention.remove_old() == 1
+
+    assert list(Assigning.objects.order_by("pk")) == [young, open_one]
+
+
 def test_a_step_is_one_statement_however_many_rows_it_removes(server):
     def statements(rows: int) -> int:
         for _ in range(rows):
             run(server, OLD)
             entry(server, "C1", "added")
             upload(server, "Refused", OLD, OLD)
+            stretch(server, OLD)
         run(server, timedelta(0), lines=0)
         entry(server, "C1", "added", ago=timedelta(0))
         with CaptureQueriesContext(connection) as queries:
-            assert retention.remove_old(rows=100) == 4 * rows
+            assert retention.remove_old(rows=100) == 5 * rows
         SyncRun.objects.all().delete()
         LedgerEntry.objects.all().delete()
         return len(queries)
 
-    # A step for each of the four tables, the lock and its end.
-    assert statements(1) == statements(12) == 6
+    # A step for each of the five tables, the lock and its end.
+    assert statements(1) == statements(12) == 7
 
 
 def test_what_stays_is_passed_once_a_day(server, another_day):
@@ -361,7 +381,7 @@ def test_what_stays_is_passed_once_a_day(server, another_day):
     first, second = steps_taken(), steps_taken()
     another_day()
 
-    assert second == 6
+    assert second == 7
     assert steps_taken() == first > second
 
 

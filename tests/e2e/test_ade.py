@@ -67,6 +67,20 @@ def test_someone_signs_in_at_the_macs_in_their_web_view(
     assert {row["serial_number"] for row in arrived} == macs
 
 
+def test_macs_are_held_in_setup_assistant_until_they_are_configured(
+    world: World, played: dict[str, Any]
+) -> None:
+    macs = [
+        serial for serial in played["activated"] if world.lab.device(serial)["kind"] == Model.MAC
+    ]
+    held = (
+        "SELECT count(*) FROM enrollment_holding h JOIN mdm_enrollment e ON e.id = h.enrollment_id"
+    )
+    until(lambda: world.value(f"{held} WHERE NOT e.awaiting_configuration") == len(macs))
+    released = world.rows("SELECT DISTINCT released_by FROM enrollment_holding")
+    assert released == [{"released_by": "all that was asked was answered"}]
+
+
 def test_a_wrong_password_lets_no_mac_in(world: World, played: dict[str, Any]) -> None:
     [serial] = world.lab.order("grow", count=1, kind=Model.MAC)["grown"]
     world.lab.order("abm", act="own", name=ABM_SERVER)
@@ -84,17 +98,3 @@ def test_a_wrong_password_lets_no_mac_in(world: World, played: dict[str, Any]) -
     who["password"] = world.password
     world.lab.order("activate", serials=[serial], authorities=own, **who)
     until(lambda: world.lab.device(serial)["state"] == "enrolled")
-
-
-def test_macs_are_held_in_setup_assistant_until_they_are_configured(
-    world: World, played: dict[str, Any]
-) -> None:
-    macs = [
-        serial for serial in played["activated"] if world.lab.device(serial)["kind"] == Model.MAC
-    ]
-    held = (
-        "SELECT count(*) FROM enrollment_holding h JOIN mdm_enrollment e ON e.id = h.enrollment_id"
-    )
-    until(lambda: world.value(f"{held} WHERE NOT e.awaiting_configuration") == len(macs))
-    released = world.rows("SELECT DISTINCT released_by FROM enrollment_holding")
-    assert released == [{"released_by": "all that was asked was answered"}]
