@@ -63,9 +63,12 @@ def for_arrival(serial_number: str) -> str:
     void. Call it in a transaction.
     """
     earlier = Challenge.objects.filter(way=ARRIVAL, serial_number=serial_number)
-    unused = Identity.objects.filter(challenge__in=earlier, enrollment=None, revoked_at=None)
-    unused.update(revoked_at=timezone.now())
+    # First, since it waits for one that is just being redeemed: that identity is void then, too.
     earlier.filter(used_at=None).delete()
+    # Of the row itself, not of a join: Postgres looks again once an Authenticate is through.
+    issued = earlier.exclude(identity=None).values("identity")
+    unused = Identity.objects.filter(pk__in=issued, enrollment=None, revoked_at=None)
+    unused.update(revoked_at=timezone.now())
     secret = secrets.token_urlsafe(_SECRET_BYTES)
     Challenge.objects.create(
         secret_sha256=_hash(secret),

@@ -13,7 +13,9 @@ MASK = "***"
 
 
 def hide_after(prefix: str) -> None:
-    """Mask the path segment that follows `prefix`, such as "/enroll/", in every line."""
+    """Mask the path segment that follows `prefix`, such as "/enroll/", in every line. Of two
+    prefixes that fit, the longer one says where the secret is.
+    """
     _hidden[prefix] = re.compile(re.escape(prefix) + r"[^/\s?'\"]+")
 
 
@@ -30,7 +32,7 @@ _hidden: dict[str, re.Pattern[str]] = {}
 
 
 def _masked(text: str) -> str:
-    for prefix, pattern in _hidden.items():
+    for prefix in sorted(_hidden, key=len, reverse=True):
         if prefix in text:
-            text = pattern.sub(prefix + MASK, text)
+            text = _hidden[prefix].sub(prefix + MASK, text)
     return text

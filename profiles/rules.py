@@ -274,6 +274,9 @@ def _version_part(sql: str, op: str, value: Any) -> Part:
     if op == "is":
         # 26 means all of 26; 26.1 all of 26.1.
         return f"({sql})[1:{len(numbers)}] = %s::int[]", [numbers]
+    # 26.1.0 is 26.1, and no array is less than one that goes on with zeros.
+    while len(numbers) > 1 and numbers[-1] == 0:
+        numbers.pop()
     return f"({sql}) {'>=' if op == 'at_least' else '<'} %s::int[]", [numbers]
 
 

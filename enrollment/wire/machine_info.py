@@ -181,7 +181,7 @@ def _check_chain(leaf_der: bytes, sent: Sequence[bytes], trust: Trust, claimed: 
     pool = _distinct([*trust.roots, *trust.intermediates, *others])
     roots = {root.public_bytes(Encoding.DER) for root in trust.roots}
     issuers = [each for each in pool if _issued(each, leaf) and _is_device_ca(each)]
-    if _is_ca(leaf) or not any(_leads_to(each, pool, roots, _LONGEST_CHAIN) for each in issuers):
+    if _is_ca(leaf) or not _lead_to(roots, issuers, pool):
         raise Foreign(
             "The message is signed, but not by a device of Apple's: its certificate was issued by"
             f" {_name(leaf)}.",
@@ -189,15 +189,19 @@ def _check_chain(leaf_der: bytes, sent: Sequence[bytes], trust: Trust, claimed: 
         )
 
 
-def _leads_to(
-    certificate: x509.Certificate, pool: Sequence[x509.Certificate], roots: set[bytes], left: int
+def _lead_to(
+    roots: set[bytes], issuers: Sequence[x509.Certificate], pool: Sequence[x509.Certificate]
 ) -> bool:
-    if certificate.public_bytes(Encoding.DER) in roots:
-        return True
-    if left == 0:
-        return False
-    above = [each for each in pool if each is not certificate and _issued(each, certificate)]
-    return any(_leads_to(each, pool, roots, left - 1) for each in above[:_LONGEST_CHAIN])
+    """Whether any of them goes back to a root. Each certificate is visited once, however they have
+    signed one another.
+    """
+    step, left = list(issuers), [each for each in pool if each not in issuers]
+    for _ in range(_LONGEST_CHAIN):
+        if any(each.public_bytes(Encoding.DER) in roots for each in step):
+            return True
+        step = [each for each in left if any(_issued(each, below) for below in step)]
+        left = [each for each in left if each not in step]
+    return False
 
 
 def _issued(issuer: x509.Certificate, issued: x509.Certificate) -> bool:

@@ -92,6 +92,8 @@ def devices(db: None) -> dict[str, Server]:
         ("family", "is_not", "iPhone", "IPAD MAC"),
         ("os_version", "at_least", "26.10", "IPAD"),
         ("os_version", "below", "26.10", "PHONE"),
+        ("os_version", "at_least", "26.10.0", "IPAD"),
+        ("os_version", "below", "26.9.0", ""),
         ("os_version", "is", "26", "PHONE IPAD"),
         ("os_version", "is", "26.9", "PHONE"),
         ("model", "contains", "air", "IPAD"),

@@ -195,6 +195,22 @@ def test_a_ca_is_no_device() -> None:
         read(message(posing, signing_key="posing"), TRUST)
 
 
+def test_many_that_have_signed_each_other_are_visited_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # One key and one name for all: each is the issuer of each.
+    knot = tuple(certificate("Our Device CA", "Our Device CA") for _ in range(12))
+    own = certificate("device", "Our Device CA", ca=False)
+    asked: list[object] = []
+    whole = machine_info._issued
+    monkeypatch.setattr(
+        machine_info, "_issued", lambda issuer, issued: asked.append(1) or whole(issuer, issued)
+    )
+    with pytest.raises(Foreign):
+        read(message(own, knot), TRUST)
+    assert 0 < len(asked) <= (len(knot) + 3) ** 2
+
+
 def test_the_key_has_to_be_that_of_the_certificate() -> None:
     with pytest.raises(BadSignature):
         read(message(signing_key="somebody"), TRUST)
