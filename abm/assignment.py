@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 import structlog
 from celery import current_app
 from django.db import transaction
-from django.db.models import F
+from django.db.models import Exists, F, OuterRef, Q
 from django.utils import timezone
 
 from abm import client as apple
@@ -38,6 +38,8 @@ _EXPIRES = 290
 _SYNC_EVERY = timedelta(minutes=4, seconds=30)
 _A_DAY = timedelta(days=1)
 _HOUR = timedelta(hours=1)
+# What Apple did not answer about waits for so long: two beats, so that others get their turn first.
+_ASIDE = timedelta(minutes=10)
 # How long a batch takes where none was measured yet: a request and the reading back.
 _USUAL_SECONDS = 1.5
 
@@ -178,7 +180,9 @@ def carry_out(server_id: int, patience: Patience | None = None) -> None:
     except Busy:
         return
     if _sync_is_due(server):
-        runs.publish(server_id)
+        # One that cannot be synced, or that Apple wants a pause from, would come back here at once.
+        if server_id in servers.due():
+            runs.publish(server_id)
     elif went_well and _is_due(server):
         # It came up at the very end, and found the conversation taken.
         publish(server_id)
@@ -192,7 +196,8 @@ def _is_due(server: Server) -> bool:
 def _converse(server: Server, patience: Patience) -> bool:
     """False where Apple did not listen."""
     if not _is_due(server):
-        _finish(server)
+        if not differences.exist(server.pk, timezone.now()):
+            _finish(server)
         return True
     try:
         with conversation.with_apple(server, patience) as client:
@@ -233,10 +238,11 @@ class _Telling:
     # --- Profiles ----------------------------------------------------------------------------
 
     def _define(self) -> None:
-        wanted = Definition.objects.filter(server=self.server, wishes__isnull=False).distinct()
-        for each in wanted.exclude(state=_State.DEFINED).order_by("pk"):
-            if each.retry_at is None or each.retry_at <= timezone.now():
-                self._define_one(each)
+        wished = Exists(Wish.objects.filter(definition=OuterRef("pk")))
+        rows = Definition.objects.filter(wished, server=self.server).exclude(state=_State.DEFINED)
+        due = Q(retry_at=None) | Q(retry_at__lte=timezone.now())
+        for each in rows.filter(due).order_by("pk"):
+            self._define_one(each)
 
     def _define_one(self, definition: Definition) -> None:
         document = json.loads(secrets.unseal(PURPOSE, definition.sealed_document))
@@ -247,10 +253,14 @@ class _Telling:
             definition.state = _State.REFUSED
             definition.refusal = refused.said[:300]
             definition.retry_at = definition.asked_at + _A_DAY
+        except apple.Unavailable:
+            definition.retry_at = timezone.now() + _ASIDE
+            _save(definition)
+            raise
         else:
             definition.state, definition.refusal = _State.DEFINED, ""
             definition.defined_at, definition.retry_at = timezone.now(), None
-        definition.save()
+        _save(definition)
 
     # --- Devices -----------------------------------------------------------------------------
 
@@ -260,6 +270,7 @@ class _Telling:
         wanted = batch[0].definition_id
         definition = Definition.objects.get(pk=wanted) if wanted else None
         wait: float | None = None
+        asked_at = timezone.now()
         try:
             if definition is None:
                 answers = self.client.remove_profile(serials)
@@ -270,7 +281,10 @@ class _Telling:
                 self._define_again(definition)
                 return
             answers = dict.fromkeys(serials, refused.said[:100] or "FAILED")
-        _note(self.server, batch, definition, answers, wait)
+        except apple.Unavailable:
+            _set_aside(batch)
+            raise
+        _note(self.server, batch, definition, answers, wait, asked_at)
         self._read_back([serial for serial in serials if answers.get(serial) == "SUCCESS"])
 
     def _define_again(self, definition: Definition) -> None:
@@ -281,7 +295,7 @@ class _Telling:
         definition.refusal = "PROFILE_NOT_FOUND"
         definition.retry_at = now + _A_DAY if lost else None
         definition.profile_uuid = ""
-        definition.save()
+        _save(definition)
         if not lost:
             self._define_one(definition)
 
@@ -300,38 +314,54 @@ class _Telling:
         store.write_answers(self.server, outcome, held)
 
 
+def _save(definition: Definition) -> None:
+    """What the assignment says of it; Apple's copy is written by others (`copies.py`)."""
+    definition.save(
+        update_fields=[
+            *("state", "refusal", "profile_uuid"),
+            *("asked_at", "defined_at", "retry_at"),
+        ]
+    )
+
+
+def _set_aside(batch: Sequence[Difference]) -> None:
+    """Apple did not answer about these: the next conversation begins with others."""
+    listed = [each.listed_id for each in batch]
+    Wish.objects.filter(listed__in=listed).update(retry_at=timezone.now() + _ASIDE)
+
+
 def _note(
     server: Server,
     batch: Sequence[Difference],
     definition: Definition | None,
     answers: Mapping[str, str],
     wait: float | None,
+    asked_at: datetime,
 ) -> None:
-    """Keep what Apple answered: in the wishes, the ledger and the counts."""
+    """Keep what Apple answered: in the wishes, the ledger and the counts. A wish that has changed
+    since Apple was asked knows nothing of the answer.
+    """
     now = timezone.now()
-    wishes = []
-    for each in batch:
-        answer = answers.get(each.serial_number, "")
-        recent = each.tried_at is not None and now - each.tried_at < 2 * _A_DAY
-        tries = min(each.tries + 1, 1_000) if recent else 1
-        wishes.append(
-            Wish(
-                listed_id=each.listed_id,
-                tries=tries,
-                tried_at=now,
-                answer=answer[:1_000],
-                retry_at=now + cool_down(answer, tries, wait),
-            )
-        )
     with transaction.atomic():
-        Wish.objects.bulk_update(wishes, ["tries", "tried_at", "answer", "retry_at"])
+        same = Wish.objects.select_for_update(of=("self",)).filter(
+            listed__in=[each.listed_id for each in batch], definition=definition
+        )
+        wishes = {wish.listed_id: wish for wish in same.order_by("listed_id")}
+        for each in batch:
+            if (wish := wishes.get(each.listed_id)) is None:
+                continue
+            recent = each.tried_at is not None and now - each.tried_at < 2 * _A_DAY
+            wish.tries = min(each.tries + 1, 1_000) if recent else 1
+            wish.tried_at, wish.answer = now, answers.get(each.serial_number, "")[:1_000]
+            wish.retry_at = now + cool_down(wish.answer, wish.tries, wait)
+        Wish.objects.bulk_update(wishes.values(), ["tries", "tried_at", "answer", "retry_at"])
         _write_ledger(server, batch, definition, answers)
         refused = [serial for serial in _serials(batch) if answers.get(serial) == "NOT_ACCESSIBLE"]
         if refused:
             # Apple says that it is not ours: the sync finds out.
             server.devices.filter(serial_number__in=refused).update(doubtful=True)
         succeeded = sum(answers.get(serial) == "SUCCESS" for serial in _serials(batch))
-        _count(server, succeeded, len(batch) - succeeded, now)
+        _count(server, succeeded, len(batch) - succeeded, asked_at)
 
 
 def cool_down(answer: str, tries: int, wait: float | None) -> timedelta:
@@ -371,7 +401,8 @@ def _write_ledger(
     )
 
 
-def _count(server: Server, succeeded: int, refused: int, now: datetime) -> None:
+def _count(server: Server, succeeded: int, refused: int, asked_at: datetime) -> None:
+    now = timezone.now()
     open_one = Assigning.objects.filter(server=server, finished_at=None)
     more = {
         "requests": F("requests") + 1,
@@ -381,7 +412,12 @@ def _count(server: Server, succeeded: int, refused: int, now: datetime) -> None:
     }
     if not open_one.update(**more):
         Assigning.objects.create(
-            server=server, requests=1, succeeded=succeeded, refused=refused, moved_at=now
+            server=server,
+            began_at=asked_at,
+            requests=1,
+            succeeded=succeeded,
+            refused=refused,
+            moved_at=now,
         )
 
 
@@ -395,7 +431,7 @@ def _sync_is_due(server: Server) -> bool:
     last = SyncRun.objects.filter(server=server).order_by("-pk").first()
     if last is None or last.state == SyncRun.State.WAITING:
         return True
-    return timezone.now() - (last.started_at or last.asked_at) >= _SYNC_EVERY
+    return timezone.now() - (last.finished_at or last.started_at or last.asked_at) >= _SYNC_EVERY
 
 
 def _serials(batch: Iterable[Difference]) -> list[str]:

@@ -58,6 +58,12 @@ def fetch(definition_id: int, patience: Patience | None = None) -> int:
     if not stands.syncs:
         _note(definition, f"Apple cannot be asked for {server}: {stands.why} {stands.fix}")
         return server.pk
+    if server.retry_at is not None and server.retry_at > timezone.now():
+        _note(
+            definition,
+            f"Apple asked for a pause. Try again after {server.retry_at:%H:%M} UTC.",
+        )
+        return server.pk
     try:
         with (
             conversation.alone(server.pk),

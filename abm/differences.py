@@ -16,7 +16,8 @@ from django.db.models import F, Q
 _WITHOUT_WORDS = ("", "empty", "removed")
 _WITHOUT = str(_WITHOUT_WORDS)
 
-# A profile that is not ours stays where none of ours is wanted: somebody else may need it.
+# A profile that is not ours stays where none of ours is wanted: somebody else may need it. Where a
+# rule speaks and its profile is not prepared for this server yet, Apple is told nothing.
 _DIFFERS = f"""
 FROM abm_wish w
 JOIN abm_abmdevice a ON a.id = w.listed_id
@@ -25,6 +26,7 @@ WHERE w.server_id = ANY (%(servers)s) AND a.current AND a.removed_at IS NULL AND
     WHEN w.definition_id IS NOT NULL
     THEN d.state <> 'Defined' OR a.profile_uuid <> d.profile_uuid
          OR a.profile_status IN {_WITHOUT}
+    WHEN w.rule <> '' THEN false
     ELSE a.profile_uuid <> '' AND a.profile_status NOT IN {_WITHOUT} AND EXISTS (
         SELECT FROM abm_definition o
         WHERE o.server_id = w.server_id AND o.profile_uuid = a.profile_uuid
@@ -138,7 +140,8 @@ def exist(server_id: int, now: datetime) -> bool:
     with connection.cursor() as cursor:
         cursor.execute(
             f"SELECT EXISTS (SELECT {_DIFFERS} {_DUE}"
-            " AND (d.state IS DISTINCT FROM 'Refused' OR d.retry_at <= %(now)s))",
+            " AND (w.definition_id IS NULL OR d.state = 'Defined'"
+            " OR d.retry_at IS NULL OR d.retry_at <= %(now)s))",
             {"servers": [server_id], "now": now},
         )
         [found] = cursor.fetchone() or [False]

@@ -83,6 +83,10 @@ def stop(actor: Actor, disown: Disown) -> int:
     """
     allow(actor, "abm.disown")
     with transaction.atomic():
+        # Those about which Apple is being asked now are left alone too, should it refuse to listen.
+        Disown.objects.filter(pk=disown.pk, stopped_at=None).update(
+            stopped_at=timezone.now(), stopped_by=actor.name
+        )
         count = _settle(
             disown.devices.filter(state=_State.WAITING),
             _State.NOT_ASKED,
@@ -154,6 +158,7 @@ def carry_out(server_id: int, patience: Patience | None = None) -> None:
             server = Server.objects.get(pk=server_id)
             _settle_broken_off(server)
             _settle_too_old(server)
+            _settle_stopped(server)
             _ask_all(server, patience or Patience())
     except Busy:
         return
@@ -227,13 +232,19 @@ def _ask(client: Client, server: Server, batch: Sequence[DisownDevice]) -> None:
         raise
     except AbmError:
         _put_back(batch)
+        _settle_stopped(server)
         raise
     _write(server, batch, {serial: _read(answers.get(serial)) for serial in serials})
 
 
 def _take(server: Server) -> list[DisownDevice]:
-    """The next to ask about, noted as such before Apple is asked."""
+    """The next to ask about, noted as such before Apple is asked. None once the server was
+    disconnected: what then waits is settled by the next who looks.
+    """
     with transaction.atomic():
+        here = Server.objects.select_for_update().filter(pk=server.pk, disconnected_at=None)
+        if not here.values_list("pk"):
+            return []
         batch = list(_waiting(server).select_for_update(skip_locked=True).order_by("pk")[:BATCH])
         _same(batch).update(state=_State.ASKED, asked_at=timezone.now())
     return batch
@@ -319,6 +330,13 @@ def _settle_too_old(server: Server) -> None:
     old = _waiting(server).filter(disown__asked_at__lt=timezone.now() - GOOD_FOR)
     said = "Apple could not be asked within an hour. Ask again if you still want it."
     _settle(old, _State.NOT_ASKED, said)
+
+
+def _settle_stopped(server: Server) -> None:
+    rows = _waiting(server).filter(disown__stopped_at__isnull=False)
+    for disown in Disown.objects.filter(pk__in=rows.order_by().values("disown").distinct()):
+        said = f"{disown.stopped_by} stopped it before."
+        _settle(rows.filter(disown=disown), _State.NOT_ASKED, said)
 
 
 def _same(rows: Iterable[DisownDevice]) -> QuerySet[DisownDevice]:

@@ -150,7 +150,10 @@ def relink(server: Server) -> int:
         cursor.execute(_BY_KEY)
         cursor.execute(_RELINK_NEW, [server.pk])
         cursor.execute(_RELINK, [server.pk])
-        return int(cursor.rowcount)
+        serials = [serial for (serial,) in cursor.fetchall()]
+        if serials:
+            signals.devices_changed.send(Server, serial_numbers=serials)
+        return len(serials)
 
 
 # --- Devices -------------------------------------------------------------------------------------
@@ -247,7 +250,8 @@ ON CONFLICT (serial_number) DO NOTHING"""
 _RELINK = f"""{_LOST}
 UPDATE abm_abmdevice a
 SET device_id = (SELECT d.id FROM mdm_device d WHERE d.serial_number = a.serial_number)
-WHERE a.id = ANY(ARRAY(SELECT id FROM lost WHERE server_id = %s AND removed_at IS NULL))"""
+WHERE a.id = ANY(ARRAY(SELECT id FROM lost WHERE server_id = %s AND removed_at IS NULL))
+RETURNING a.serial_number"""
 
 
 def _held(row: tuple[Any, ...]) -> Held:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from django.db import transaction
 from django.utils import timezone
 
-from mdm import checkin
+from mdm import checkin, signals
 from mdm.audit.actor import Actor
 from mdm.audit.record import allow, record
 from mdm.models import Device, Enrollment, Identity
@@ -62,6 +62,7 @@ def retire(actor: Actor, device: Device) -> None:
         release(actor, enrollment)
     device.retired_at = timezone.now()
     device.save(update_fields=["retired_at"])
+    signals.devices_heard.send(Device, device_ids=[device.pk])
     record(actor, "device.retire", subject_kind="device", subject_id=device.pk, after=_name(device))
     emit("device.retired", str(device.pk), _name(device))
 
@@ -72,6 +73,7 @@ def unretire(actor: Actor, device: Device) -> None:
     allow(actor, "device.retire")
     device.retired_at = None
     device.save(update_fields=["retired_at"])
+    signals.devices_heard.send(Device, device_ids=[device.pk])
     record(
         actor, "device.unretire", subject_kind="device", subject_id=device.pk, after=_name(device)
     )
@@ -92,6 +94,7 @@ def delete(actor: Actor, device: Device) -> None:
     Identity.objects.filter(enrollment__device=locked, revoked_at=None).update(
         revoked_at=timezone.now()
     )
+    signals.devices_heard.send(Device, device_ids=[locked.pk])
     locked.delete()
 
 

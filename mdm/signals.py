@@ -19,8 +19,9 @@ authenticated = Signal()
 enrollment_completed = Signal()
 # Management ended: CheckOut, an acknowledged erase, or an admin's release.
 enrollment_ended = Signal()
-# Devices enrolled, or said something new about themselves: `device_ids`. Sent by workers, some time
-# after the device was answered, in their transaction.
+# Devices enrolled, said something new about themselves, or were retired, brought back or are just
+# being deleted: `device_ids`. What devices say is told by workers, some time after the answer, in
+# their transaction.
 devices_heard = Signal()
 
 

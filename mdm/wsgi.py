@@ -17,6 +17,10 @@ from mdm import bodies, endpoints  # noqa: E402 (the apps must be loaded first)
 from mdm.refusals import Refused  # noqa: E402
 from mdm.turns import Turn  # noqa: E402
 
+# The cache would load its client when it is first used, which is within the one second that
+# sign-ins wait for one another: on a busy machine the second of two was turned away.
+import redis  # noqa: E402, F401 # isort: skip
+
 # What is loaded by now stays. The collector need not look through it again, nor look as often: a
 # full collection holds up every request of this process.
 gc.collect()

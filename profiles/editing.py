@@ -20,7 +20,7 @@ from mdm.audit.record import allow, record
 from mdm.secrets import seal, unseal
 from profiles import following
 from profiles.errors import BadProfile, NotNow
-from profiles.models import Profile, Version
+from profiles.models import Default, Profile, Version
 from profiles.wire import content as wire
 
 LEAST_MINUTES, MOST_MINUTES = 1, 24 * 60
@@ -179,7 +179,9 @@ def uses(profile: Profile) -> list[str]:
     found = [f"group {each.group}" for each in profile.groups.select_related("group")]
     found += [
         f"default of {each.get_os_display()}{f' on {each.server}' if each.server else ''}"
-        for each in profile.defaults.select_related("server").order_by("pk")
+        for each in profile.defaults.filter(Default.speaks())
+        .select_related("server")
+        .order_by("pk")
     ]
     if devices:
         found.append("1 device of its own" if devices == 1 else f"{devices:,} devices of their own")

@@ -13,6 +13,7 @@ from celery import current_app
 from django.db import connection, transaction
 
 from abm import assignment
+from abm.platforms import platform_sql
 from profiles import membership, resolution
 from profiles.models import News
 
@@ -86,12 +87,16 @@ def follow() -> dict[int, int]:
 
 
 def _insert_from(devices: str, parameter: int | list[int]) -> None:
-    """Only where there is a smart group: nothing else follows from what devices say."""
+    """Only where there is a smart group, or where ABM does not say which OS the device has: nothing
+    else follows from what devices say.
+    """
     with connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO profiles_news (serial_number) SELECT d.serial_number"
             f" FROM {devices} AND d.serial_number IS NOT NULL"
-            " AND EXISTS (SELECT FROM mdm_group WHERE kind = 'smart')",
+            " AND (EXISTS (SELECT FROM mdm_group WHERE kind = 'smart')"
+            " OR EXISTS (SELECT FROM abm_abmdevice a WHERE a.serial_number = d.serial_number"
+            f" AND {platform_sql('a.os', 'a.device_family')} = ''))",
             [parameter],
         )
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from django.db import transaction
+from django.utils import timezone
 
 from abm.models import Server
 from mdm.audit.actor import Actor
@@ -55,7 +56,7 @@ def give_group(actor: Actor, group: Group, profile: Profile | None) -> None:
         if profile is None:
             GroupProfile.objects.filter(group=group).delete()
         else:
-            given = {"profile": profile, "set_by": actor.name}
+            given = {"profile": profile, "set_by": actor.name, "set_at": timezone.now()}
             GroupProfile.objects.update_or_create(group=group, defaults=given)
         _record(actor, "profile.give.group", "group", group.pk, before, after)
         _told(group.members.values_list("serial_number", flat=True))
@@ -78,7 +79,7 @@ def set_default(actor: Actor, os: str, server: Server | None, profile: Profile |
         if profile is None:
             rows.delete()
         else:
-            given = {"profile": profile, "set_by": actor.name}
+            given = {"profile": profile, "set_by": actor.name, "set_at": timezone.now()}
             Default.objects.update_or_create(os=os, server=server, defaults=given)
         name = f"{os} on {server}" if server else os
         _record(actor, "profile.default", "default", name, before, after)
@@ -106,15 +107,16 @@ def _take_from(serials: list[str]) -> list[str]:
 def _give_to(actor: Actor, serials: list[str], profile: Profile) -> list[str]:
     same = DeviceProfile.objects.filter(serial_number__in=serials, profile=profile)
     changed = sorted(set(serials) - set(same.values_list("serial_number", flat=True)))
+    now = timezone.now()
     DeviceProfile.objects.bulk_create(
         (
-            DeviceProfile(serial_number=serial, profile=profile, set_by=actor.name)
+            DeviceProfile(serial_number=serial, profile=profile, set_by=actor.name, set_at=now)
             for serial in changed
         ),
         batch_size=5_000,
         update_conflicts=True,
         unique_fields=["serial_number"],
-        update_fields=["profile", "set_by"],
+        update_fields=["profile", "set_by", "set_at"],
     )
     return changed
 

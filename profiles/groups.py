@@ -65,13 +65,15 @@ def change_rule(actor: Actor, group: Group, rule: object) -> None:
 def rename(actor: Actor, group: Group, name: str) -> None:
     """Raises NotAllowed, BadGroup."""
     allow(actor, "group.edit")
-    before, name = group.name, _name(name)
-    if before == name:
-        return
+    name = _name(name)
     with transaction.atomic():
-        group.name = name
-        _save(group)
+        held = Group.objects.select_for_update().get(pk=group.pk)
+        before, held.name = held.name, name
+        if before == name:
+            return
+        _save(held, update_fields=["name"])
         _record(actor, "group.rename", group, before={"name": before}, after={"name": name})
+    group.name = name
 
 
 def add(actor: Actor, group: Group, serials: Iterable[str]) -> int:
@@ -105,12 +107,17 @@ def remove(actor: Actor, group: Group, serials: Iterable[str]) -> int:
 
 
 def move(actor: Actor, group: Group, rank: int) -> None:
-    """Give a group another rank, from 1 on; the ones in between make room. Raises NotAllowed."""
+    """Give a group another rank, from 1 on; the ones in between make room. Raises NotAllowed,
+    BadGroup.
+    """
     allow(actor, "group.edit")
     with transaction.atomic():
-        order = list(Group.objects.select_for_update().order_by("rank"))
+        _lock_ranks()
+        order = list(Group.objects.order_by("rank"))
         place = max(0, min(rank - 1, len(order) - 1))
-        before = next(at for at, each in enumerate(order) if each.pk == group.pk)
+        before = next((at for at, each in enumerate(order) if each.pk == group.pk), None)
+        if before is None:
+            raise BadGroup("rank", "This group was deleted meanwhile.")
         if place == before:
             return
         order.insert(place, order.pop(before))
@@ -126,6 +133,7 @@ def delete(actor: Actor, group: Group) -> None:
     """Devices stay; what the group gave them is gone. Raises NotAllowed."""
     allow(actor, "group.edit")
     with transaction.atomic():
+        resolution.take_turn()
         held = Group.objects.select_for_update().get(pk=group.pk)
         _told(list(held.members.values_list("serial_number", flat=True)))
         _record(actor, "group.delete", held, before={"name": held.name, "rule": held.rule})
@@ -135,19 +143,23 @@ def delete(actor: Actor, group: Group) -> None:
 
 
 def _create(actor: Actor, name: str, kind: Group.Kind, rule: rules.Rule) -> Group:
-    with connection.cursor() as cursor:
-        # Two that are made at once do not get the same rank.
-        cursor.execute("LOCK TABLE mdm_group IN SHARE ROW EXCLUSIVE MODE")
+    _lock_ranks()
     last = Group.objects.aggregate(rank=Max("rank"))["rank"] or 0
     group = Group(name=_name(name), kind=kind, rule=rule, rank=last + 1, created_by=actor.name)
     _save(group)
     return group
 
 
-def _save(group: Group) -> None:
+def _lock_ranks() -> None:
+    """Two that are made or moved at once do not get the same rank, nor undo each other."""
+    with connection.cursor() as cursor:
+        cursor.execute("LOCK TABLE mdm_group IN SHARE ROW EXCLUSIVE MODE")
+
+
+def _save(group: Group, update_fields: list[str] | None = None) -> None:
     try:
         with transaction.atomic():
-            group.save()
+            group.save(update_fields=update_fields)
     except IntegrityError:
         raise BadGroup("name", "Another group has this name.") from None
 

@@ -127,6 +127,11 @@ class Default(models.Model):
             )
         ]
 
+    @staticmethod
+    def speaks() -> models.Q:
+        """The general ones, and those of servers that are connected still."""
+        return models.Q(server=None) | models.Q(server__disconnected_at=None)
+
     def __str__(self) -> str:
         return f"{self.os}: {self.profile_id}"
 

@@ -64,15 +64,20 @@ WITH scope AS MATERIALIZED (
     LEFT JOIN abm_definition d ON d.server_id = r.server_id AND d.reference = p.current_id
 )"""
 
-# Another wish is told at once; of the same one everything is still known.
-_SAME = "w.definition_id IS NOT DISTINCT FROM excluded.definition_id"
+# Another wish is told at once; of the same one everything is still known. Where Apple throttles a
+# device, or says that it is not ours, another wish has to wait as well.
+_SAME = """(w.definition_id IS NOT DISTINCT FROM excluded.definition_id
+            OR w.answer IN ('THROTTLED', 'NOT_ACCESSIBLE') AND w.retry_at > now())"""
 _WRITE = f""", written AS (
     INSERT INTO abm_wish AS w (listed_id, server_id, definition_id, rule, rule_id, changed_at)
     SELECT c.id, c.server_id, c.definition_id, c.rule, c.rule_id, now()
     FROM chosen c LEFT JOIN abm_wish known ON known.listed_id = c.id
-    WHERE known.listed_id IS NULL
-          OR (known.definition_id, known.rule, known.rule_id)
-             IS DISTINCT FROM (c.definition_id, c.rule, c.rule_id)
+    WHERE (known.listed_id IS NULL
+           OR (known.definition_id, known.rule, known.rule_id)
+              IS DISTINCT FROM (c.definition_id, c.rule, c.rule_id))
+          -- A version that was applied since its definitions were prepared: its news is still here.
+          AND (c.current_id IS NULL OR c.definition_id IS NOT NULL)
+    ORDER BY c.id
     ON CONFLICT (listed_id) DO UPDATE SET
         definition_id = excluded.definition_id, rule = excluded.rule, rule_id = excluded.rule_id,
         changed_at = CASE WHEN {_SAME} THEN w.changed_at ELSE now() END,

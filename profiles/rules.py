@@ -181,7 +181,9 @@ def _condition(given: object, at: int) -> dict[str, Any]:
 
 
 def _text(field: Field, given: Mapping[str, Any], at: int) -> str:
-    value = " ".join(str(given.get("value", "")).replace("\0", "").split())
+    said = str(given.get("value", "")).replace("\0", "")
+    # A lone surrogate is no text.
+    value = " ".join(said.encode(errors="ignore").decode().split())
     if not value or len(value) > MOST_CHARACTERS:
         raise BadRule(f"Give what {field.label.lower()} is compared with.", at)
     return value

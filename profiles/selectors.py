@@ -30,7 +30,7 @@ def in_use() -> Q:
 
 _BY_DEVICE = DeviceProfile.objects.filter(profile=OuterRef("pk"))
 _BY_GROUP = GroupProfile.objects.filter(profile=OuterRef("pk"))
-_BY_DEFAULT = Default.objects.filter(profile=OuterRef("pk"))
+_BY_DEFAULT = Default.objects.filter(Default.speaks(), profile=OuterRef("pk"))
 
 
 def devices_by_version(versions: Iterable[Version]) -> dict[int, int]:

@@ -15,6 +15,9 @@ class Disown(models.Model):
 
     asked_by = models.CharField(max_length=200)
     asked_at = models.DateTimeField(db_default=Now())
+    # Since then Apple is asked about none of those that were left.
+    stopped_at = models.DateTimeField(null=True)
+    stopped_by = models.CharField(max_length=200, blank=True, db_default="")
 
     def __str__(self) -> str:
         return f"Disown {self.pk}"

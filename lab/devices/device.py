@@ -330,8 +330,10 @@ class Device:
     async def _check_in_first(self) -> None:
         try:
             await self.check_in(self.authenticate_message())
-        except ServerRefused:
-            self._drop("failed")
+        except ServerRefused as error:
+            # One that is only busy is asked again.
+            if error.status < 500:
+                self._drop("failed")
             raise
         self.memory.unlock_token = base64.b64encode(os.urandom(1500)).decode("ascii")
         self.channels = {}

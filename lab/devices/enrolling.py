@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from lab.devices.memory import Management, pem_of, pem_of_key
 from lab.devices.profile import MIME, Profile, read_profile
-from lab.errors import EnrollmentFailed, LabError
+from lab.errors import EnrollmentFailed, LabError, ServerRefused, ServerUnreachable
 from lab.http import Answer, Web
 from lab.scep import request_identity
 
@@ -30,11 +30,16 @@ async def obtain_management(
     web: Web, profile: Profile, key: rsa.RSAPrivateKey, trusted: bytes
 ) -> Management:
     """Run the profile's SCEP payload with `key`; returns what the device keeps of the MDM
-    payload. `trusted` are PEM certificates trusted beside the profile's own. Raises LabError."""
+    payload. `trusted` are PEM certificates trusted beside the profile's own. Raises
+    EnrollmentFailed; ServerUnreachable and ServerRefused where it may be tried again."""
     payload = profile.mdm()
     try:
         certificate = await request_identity(web.fetch, profile.identity(), key)
+    except ServerUnreachable:
+        raise
     except LabError as error:
+        if isinstance(error, ServerRefused) and error.status >= 500:
+            raise
         raise EnrollmentFailed(f"No identity: {error}") from error
     return Management(
         server_url=payload["ServerURL"],

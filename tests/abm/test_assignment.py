@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pytest_django import Settings
 
-from abm import assignment, conversation, differences, servers, sync
+from abm import assignment, client, conversation, differences, runs, servers, sync
 from abm.models import AbmDevice, Assigning, Definition, LedgerEntry, Server, SyncRun, Wish
 from lab.dep import Clock
 from lab.dep.faults import FaultKind
@@ -416,6 +416,98 @@ def test_a_profile_that_apple_refuses_keeps_its_devices_waiting_and_nobody_else(
     assert server.problem == ""
 
 
+def test_a_wish_that_changes_while_apple_is_asked_knows_nothing_of_the_answer(
+    lab_apple: Apple,
+) -> None:
+    server, [one, two] = start(lab_apple, 2)
+    first, second = define(server, 1), define(server, 2)
+    wish(server, one, first)
+    wish(server, two, first)
+    usual = client.Client.assign_profile
+
+    def assign(self: client.Client, uuid: str, serials: Any) -> Any:
+        answer = usual(self, uuid, serials)
+        if one in serials and Wish.objects.filter(definition=second).count() == 0:
+            wish(server, one, second)
+        return answer
+
+    with patch.object(client.Client, "assign_profile", assign):
+        told(server)
+
+    uuid = Definition.objects.get(pk=second.pk).profile_uuid
+    assert lab_apple.portal.devices[one].profile_uuid == uuid
+    first.refresh_from_db()
+    assert lab_apple.portal.devices[two].profile_uuid == first.profile_uuid
+    assert lab_apple.answered[ASSIGNED] == 2
+
+
+@pytest.mark.parametrize("kind", [FaultKind.INTERNAL_ERROR, FaultKind.NONSENSE])
+def test_a_profile_that_apple_stumbles_over_holds_up_no_other(
+    lab_apple: Apple, kind: FaultKind
+) -> None:
+    server, [one, two] = start(lab_apple, 2)
+    bad, good = define(server, 1), define(server, 2)
+    wish(server, one, bad)
+    wish(server, two, good)
+    usual = client.Client.define_profile
+
+    def stumble(self: client.Client, document: Any) -> Any:
+        lab_apple.stand_in.faults.clear()
+        if document["profile_name"] == "P1":
+            lab_apple.order(kind, endpoint="/profile", count=None)
+        return usual(self, document)
+
+    with patch.object(client.Client, "define_profile", stumble):
+        told(server)
+        bad.refresh_from_db()
+        assert (bad.state, bad.retry_at is not None) == ("Waiting", True)
+        # The pause after an answer that made no sense; the definition rests longer.
+        Server.objects.update(retry_at=None)
+        told(server)
+    assert lab_apple.portal.devices[two].profile_status == "assigned"
+    assert lab_apple.portal.devices[one].profile_status == "empty"
+    assert not differences.exist(server.pk, timezone.now())
+    lab_apple.stand_in.faults.clear()
+    hours_pass(1)
+    told(server)
+    assert lab_apple.portal.devices[one].profile_status == "assigned"
+
+
+def test_devices_that_apple_stumbles_over_hold_up_no_others(lab_apple: Apple) -> None:
+    server, [one, two] = start(lab_apple, 2)
+    server.assigning_batch = 1
+    server.save()
+    definition = define(server, 1)
+    wish(server, one, definition)
+    wish(server, two, definition)
+    first, second = sorted((one, two), key=lambda s: AbmDevice.objects.get(serial_number=s).pk)
+    lab_apple.order(FaultKind.INTERNAL_ERROR, endpoint="/profile/devices", count=None)
+    told(server)
+    lab_apple.stand_in.faults.clear()
+    Server.objects.update(retry_at=None)
+    told(server)
+    assert lab_apple.portal.devices[first].profile_status == "empty"
+    assert lab_apple.portal.devices[second].profile_status == "assigned"
+    hours_pass(1)
+    told(server)
+    assert lab_apple.portal.devices[first].profile_status == "assigned"
+
+
+def test_nothing_is_taken_away_where_a_rule_speaks_but_its_profile_is_not_prepared(
+    lab_apple: Apple,
+) -> None:
+    server, [serial] = start(lab_apple, 1)
+    wish(server, serial, define(server, 1))
+    told(server)
+    wish(server, serial, None)
+    Wish.objects.update(rule="default")
+    told(server)
+    assert lab_apple.portal.devices[serial].profile_status == "assigned"
+    Wish.objects.update(rule="")
+    told(server)
+    assert lab_apple.portal.devices[serial].profile_status == "empty"
+
+
 # --- When nothing is told ------------------------------------------------------------------------
 
 
@@ -498,7 +590,9 @@ def test_a_sync_that_is_due_gets_its_turn_after_a_batch(lab_apple: Apple) -> Non
     for serial in serials:
         wish(server, serial, definition)
     SyncRun.objects.update(
-        started_at=timezone.now() - timedelta(minutes=6), asked_at=F("asked_at") - timedelta(1)
+        started_at=timezone.now() - timedelta(minutes=7),
+        finished_at=timezone.now() - timedelta(minutes=6),
+        asked_at=F("asked_at") - timedelta(1),
     )
     told(server)
     assert lab_apple.answered[ASSIGNED] == 1
@@ -508,6 +602,43 @@ def test_a_sync_that_is_due_gets_its_turn_after_a_batch(lab_apple: Apple) -> Non
     told(server)
     stretch.refresh_from_db()
     assert (stretch.succeeded, stretch.finished_at is not None) == (6, True)
+
+
+def test_a_long_run_that_ended_just_now_leaves_time_for_more_than_a_batch(
+    lab_apple: Apple,
+) -> None:
+    server, serials = start(lab_apple, 4)
+    Server.objects.update(assigning_batch=2)
+    definition = define(server, 1)
+    for serial in serials:
+        wish(server, serial, definition)
+    SyncRun.objects.update(started_at=timezone.now() - timedelta(minutes=30))
+    told(server)
+    assert lab_apple.answered[ASSIGNED] == 2
+
+
+@pytest.mark.parametrize(
+    ("more", "called"),
+    [
+        ({}, True),
+        ({"token_expires_at": timedelta(days=-1)}, False),
+        ({"retry_at": timedelta(hours=1)}, False),
+        ({"disconnected_at": timedelta(0)}, False),
+    ],
+)
+def test_a_sync_that_is_due_is_called_only_where_apple_may_be_asked(
+    lab_apple: Apple, monkeypatch: pytest.MonkeyPatch, more: dict[str, timedelta], called: bool
+) -> None:
+    """A sync that does nothing would call the assignment, which would call the sync, for ever."""
+    server, [serial] = start(lab_apple, 1)
+    wish(server, serial, define(server, 1))
+    long_ago = timezone.now() - timedelta(hours=1)
+    SyncRun.objects.update(started_at=long_ago, finished_at=long_ago, asked_at=long_ago)
+    Server.objects.update(**{key: timezone.now() + delta for key, delta in more.items()})
+    found: list[int] = []
+    monkeypatch.setattr(runs, "publish", found.append)
+    told(server)
+    assert found == ([server.pk] if called else [])
 
 
 def test_a_plan_says_how_many_requests_and_how_long(lab_apple: Apple) -> None:

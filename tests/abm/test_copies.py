@@ -105,3 +105,12 @@ def test_what_found_apple_taken_meanwhile_is_called_again(
     SyncRun.objects.all().delete()
     tasks.fetch_copy(defined.pk)
     assert len(called) == 1
+
+
+def test_a_pause_that_apple_asked_for_is_kept(defined: Definition, lab_apple: Apple) -> None:
+    Server.objects.update(retry_at=timezone.now() + timedelta(hours=1))
+    asked(defined)
+    before = lab_apple.answered
+    found = fetched(defined)
+    assert found.copy_problem.startswith("Apple asked for a pause. Try again after")
+    assert lab_apple.answered == before

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.db import connection
@@ -177,6 +178,47 @@ def test_what_can_be_stopped_is_stopped(lab_apple: Apple, office: Server) -> Non
     assert AuditEvent.objects.filter(action="abm.disown.stop").count() == 1
     # And the same devices may be chosen again.
     disowns.ask(ADMIN, ids(office))
+
+
+def test_what_was_stopped_while_apple_was_asked_is_not_asked_about_again(
+    lab_apple: Apple, office: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Apple does not listen to the first request; nobody wants the second any more."""
+    disown = disowns.ask(ADMIN, ids(office))
+    usual = client.Client.disown
+
+    def stopped(self: client.Client, serials: Any) -> Any:
+        assert disowns.stop(ADMIN, disown) == 0
+        return usual(self, serials)
+
+    monkeypatch.setattr(client.Client, "disown", stopped)
+    lab_apple.order(FaultKind.TOO_MANY_REQUESTS, endpoint=PATH, seconds=1, count=1)
+    carried_out(office)
+    assert set(states(disown).values()) == {"Not asked"}
+    assert all("tests stopped it" in row.sentence for row in disown.devices.all())
+    Server.objects.update(retry_at=None)
+    carried_out(office)
+    assert asked(lab_apple) == 1
+    assert len(lab_apple.listed("Office")) == 3
+
+
+def test_a_server_that_is_disconnected_between_two_requests_is_asked_no_more(
+    lab_apple: Apple, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = listing(lab_apple, "Office", 150)
+    disown = disowns.ask(ADMIN, ids(server))
+    usual = client.Client.disown
+
+    def disconnected(self: client.Client, serials: Any) -> Any:
+        answer = usual(self, serials)
+        servers.disconnect(ADMIN, Server.objects.get(pk=server.pk))
+        return answer
+
+    monkeypatch.setattr(client.Client, "disown", disconnected)
+    carried_out(server)
+    assert asked(lab_apple) == 1
+    carried_out(server)
+    assert disowns.counts(disown) == {"Disowned": 100, "Not asked": 50}
 
 
 # --- What Apple may say --------------------------------------------------------------------------

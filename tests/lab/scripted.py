@@ -46,10 +46,12 @@ class Said:
 @dataclass
 class ScriptedServer:
     """`commands` are handed out one after the other, to whichever channel asks. `statuses` are
-    given instead of a 200 to the next messages, `refuse` to every message of a type."""
+    given instead of a 200 to the next messages, `scep_statuses` to the next that ask for an
+    identity, `refuse` to every message of a type."""
 
     commands: deque[dict[str, Any]] = field(default_factory=deque)
     statuses: deque[int] = field(default_factory=deque)
+    scep_statuses: deque[int] = field(default_factory=deque)
     refuse: dict[str, int] = field(default_factory=dict)
     refusal_body: bytes = b""
     said: list[Said] = field(default_factory=list)
@@ -130,6 +132,8 @@ class ScriptedServer:
         if parts.path == "/enroll.mobileconfig":
             return 200, "application/x-apple-aspen-config", self.profile()
         if parts.path == "/scep":
+            if self.scep_statuses:
+                return self.scep_statuses.popleft(), "text/plain", b""
             return self._scep(parts.query, body)
         return await self._device(parts.path, headers, body)
 

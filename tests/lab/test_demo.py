@@ -116,9 +116,14 @@ def test_the_demo_enrolls_devices_that_obey_and_finds_them_again(tmp_path: Path)
 
         assert "200 devices in Apple Business Manager, connected" in said
         devices = first.devices(200)
-        enrolled = [each for each in devices if each["enrollment"]]
-        assert [each["enrollment"]["state"] for each in enrolled] == ["Enrolled", "Enrolled"]
-        serial = enrolled[0]["serial_number"]
+        # More are enrolling by now.
+        enrolled = [
+            each["serial_number"]
+            for each in devices
+            if each["enrollment"] and each["enrollment"]["state"] == "Enrolled"
+        ]
+        assert len(enrolled) >= 2
+        serial = enrolled[0]
         abm = first.abm()
         assert {each["serial_number"] for each in devices} == {
             each["serial"] for each in abm["devices"] if each["server"] == "Lab"
@@ -126,7 +131,7 @@ def test_the_demo_enrolls_devices_that_obey_and_finds_them_again(tmp_path: Path)
         sent = first.manage("guard", "send", serial, "SecurityInfo", "--wait", "60")
         assert (sent.returncode, sent.stderr) == (0, "")
         said = first.read_until("has no ADE profile, on purpose")
-        assert "7 of 8 devices enrolled by Automated Device Enrollment" in said
+        assert "7 of 8 devices enrolled by Automated Device Enrollment" in said, said
         pids = _processes_of(folder)
         assert len(pids) > 5
         assert first.stop() == 0

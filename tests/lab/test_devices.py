@@ -766,7 +766,34 @@ async def test_a_fleet_keeps_trying_while_the_server_is_down(
         await fleet.settle()
         assert fleet.states() == {"enrolled": 1}
         assert len(here.server.messages("Authenticate")) == 2
+        # It keeps the identity that it has.
+        assert here.server.served["POST /scep"] == 1
         fleet.stop()
+
+
+@in_loop
+async def test_a_fleet_keeps_trying_while_no_identity_is_issued(
+    keys: list[rsa.RSAPrivateKey],
+) -> None:
+    async with world(keys) as here:
+        here.server.scep_statuses.extend([503, 502])
+        fleet = Fleet(here.surroundings)
+        fleet.add(1, f"{here.server.url}/enroll", here.server.ca_pem)
+        await fleet.settle()
+        assert fleet.states() == {"enrolled": 1}
+        fleet.stop()
+
+
+@in_loop
+async def test_a_fleet_gives_up_where_an_identity_is_refused(
+    keys: list[rsa.RSAPrivateKey],
+) -> None:
+    async with world(keys) as here:
+        here.server.scep_statuses.append(403)
+        fleet = Fleet(here.surroundings)
+        fleet.add(1, f"{here.server.url}/enroll", here.server.ca_pem)
+        await fleet.settle()
+        assert fleet.states() == {"failed": 1}
 
 
 @in_loop

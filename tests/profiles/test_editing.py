@@ -7,14 +7,16 @@ from typing import Any
 
 import pytest
 
+from abm import servers
 from mdm.audit.actor import Actor
 from mdm.audit.models import AuditEvent
 from mdm.audit.record import NotAllowed
 from mdm.models import Group
-from profiles import editing, giving, groups
+from profiles import editing, giving, groups, selectors
 from profiles.errors import BadProfile, NotNow
 from profiles.models import Profile, Version
 from profiles.wire.content import new_content
+from tests.abm.connected import connect
 from tests.profiles.steps import ADMIN, make_profile
 
 pytestmark = pytest.mark.django_db
@@ -147,6 +149,17 @@ def test_one_that_is_in_use_is_not_archived_and_says_where() -> None:
         editing.archive(ADMIN, office)
     for words in ("group Cart", "default of iOS and iPadOS", "2 devices of their own"):
         assert words in str(refused.value)
+
+
+def test_a_default_on_a_server_that_is_gone_keeps_nothing() -> None:
+    office, server = make_profile("Office"), connect()
+    giving.set_default(ADMIN, "iOS", server, office)
+    assert editing.uses(office) == ["default of iOS and iPadOS on Office"]
+    assert list(Profile.objects.filter(selectors.in_use())) == [office]
+    servers.disconnect(ADMIN, server)
+    assert editing.uses(office) == []
+    assert list(Profile.objects.filter(selectors.in_use())) == []
+    editing.archive(ADMIN, office)
 
 
 def test_who_is_switched_off_changes_nothing() -> None:

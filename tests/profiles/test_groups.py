@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from threading import Thread
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.utils import timezone
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from abm import store
 from abm.models import AbmDevice, Server
+from mdm import devices as devices_of_mdm
 from mdm.audit.models import AuditEvent
 from mdm.models import Device, Enrollment, Group
 from profiles import following, giving, groups, membership, rules
 from profiles.errors import BadGroup
 from profiles.rules import BadRule
 from tests.abm.connected import connect
+from tests.e2e.waiting import until
 from tests.profiles.steps import ADMIN, make_profile, wanted
 
 pytestmark = pytest.mark.django_db
@@ -239,6 +243,37 @@ def test_what_a_device_says_of_itself_moves_it() -> None:
     assert members(group) == {"S1"}
 
 
+def test_a_device_that_is_retired_brought_back_or_deleted_moves() -> None:
+    server = connect()
+    row = listed("S1", server)
+    group = groups.create_smart(ADMIN, "Phones", rule("family", "is", "iPhone"))
+    assert row.device is not None
+    for change, expected in (
+        (devices_of_mdm.retire, set()),
+        (devices_of_mdm.unretire, {"S1"}),
+        (devices_of_mdm.retire, set()),
+    ):
+        change(ADMIN, row.device)
+        following.follow()
+        assert members(group) == expected
+    # Another one is made for the row that ABM still lists, by the next sync.
+    devices_of_mdm.delete(ADMIN, row.device)
+    following.follow()
+    assert members(group) == set()
+    assert store.relink(server) == 1
+    following.follow()
+    assert members(group) == {"S1"}
+
+
+def test_a_member_that_is_deleted_leaves() -> None:
+    row = listed("S1", connect())
+    group = groups.create_smart(ADMIN, "Phones", rule("family", "is", "iPhone"))
+    assert row.device is not None
+    devices_of_mdm.delete(ADMIN, row.device)
+    following.follow()
+    assert members(group) == set()
+
+
 def test_picked_devices_are_added_and_removed_also_unknown_ones() -> None:
     server, office = connect(), make_profile("Office")
     listed("S1", server)
@@ -288,6 +323,58 @@ def test_a_group_has_a_name_of_its_own(name: str) -> None:
         groups.create_static(ADMIN, name)
     assert bad.value.field == "name"
     assert Group.objects.count() == 1
+
+
+def test_a_new_name_brings_no_old_rule_back() -> None:
+    group = groups.create_smart(ADMIN, "Red", rule("color", "is", "red"))
+    page = Group.objects.get(pk=group.pk)
+    groups.change_rule(ADMIN, group, rule("color", "is", "blue"))
+    groups.rename(ADMIN, page, "Blue")
+    group.refresh_from_db()
+    assert (group.name, group.rule["conditions"][0]["value"]) == ("Blue", "blue")
+    assert page.name == "Blue"
+
+
+def test_a_group_that_was_deleted_meanwhile_cannot_be_moved() -> None:
+    group, _ = groups.create_static(ADMIN, "A"), groups.create_static(ADMIN, "B")
+    page = Group.objects.get(pk=group.pk)
+    groups.delete(ADMIN, group)
+    with pytest.raises(BadGroup) as bad:
+        groups.move(ADMIN, page, 2)
+    assert bad.value.field == "rank"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_two_moves_at_once_none_is_undone() -> None:
+    """The second waits for the first, and begins with the order that it left."""
+    made = [groups.create_static(ADMIN, name) for name in "ABCD"]
+    failed: list[BaseException] = []
+
+    def move() -> None:
+        try:
+            groups.move(ADMIN, made[1], 4)
+        except BaseException as error:
+            failed.append(error)
+        finally:
+            connection.close()
+
+    other = Thread(target=move)
+    with transaction.atomic():
+        groups.move(ADMIN, made[0], 3)
+        other.start()
+        until(someone_waits_for_a_lock)
+    other.join()
+    assert failed == []
+    assert "".join(Group.objects.order_by("rank").values_list("name", flat=True)) == "CADB"
+
+
+def someone_waits_for_a_lock() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_locks WHERE NOT granted AND database ="
+            " (SELECT oid FROM pg_database WHERE datname = current_database())"
+        )
+        return cursor.fetchone() == (1,)
 
 
 def test_ranks_have_no_gaps_and_decide() -> None:

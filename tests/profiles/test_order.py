@@ -5,9 +5,11 @@ explained one by one.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from itertools import product
 
 import pytest
+from django.utils import timezone
 
 from abm.models import AbmDevice, Server, Wish
 from mdm.models import Device
@@ -155,6 +157,12 @@ def test_where_abm_does_not_know_the_os_the_device_itself_does() -> None:
     follow()
     assert str(Wish.objects.get(listed=row).definition) == "TVs, version 1"
 
+    # It says so only now, and no smart group asks what devices say.
+    Device.objects.update(platform="macOS")
+    following.tell_of([row.device_id])
+    following.follow()
+    assert Wish.objects.get(listed=row).definition is None
+
 
 def test_a_wish_that_changes_is_told_anew_and_one_that_stays_remembers() -> None:
     server = connect()
@@ -175,6 +183,55 @@ def test_a_wish_that_changes_is_told_anew_and_one_that_stays_remembers() -> None
     wish = Wish.objects.get(listed=row)
     assert (wish.tries, wish.answer, wish.retry_at) == (0, "", None)
     assert str(wish.definition) == "Office, version 2"
+
+
+@pytest.mark.parametrize(("answer", "kept"), [("THROTTLED", True), ("NOT_ACCESSIBLE", True)])
+def test_what_apple_says_of_the_device_itself_holds_for_another_wish_too(
+    answer: str, kept: bool
+) -> None:
+    """Asking earlier would renew the throttle."""
+    server = connect()
+    office = make_profile("Office")
+    giving.set_default(ADMIN, "iOS", None, office)
+    row = listed("SERIAL1", server)
+    follow()
+    later = timezone.now() + timedelta(hours=3)
+    Wish.objects.update(tries=2, tried_at=timezone.now(), answer=answer, retry_at=later)
+
+    editing.apply(ADMIN, editing.draft(ADMIN, office, {**new_content(), "department": "IT"}))
+    following.follow()
+    wish = Wish.objects.get(listed=row)
+    assert str(wish.definition) == "Office, version 2"
+    assert (wish.tries, wish.answer, wish.retry_at) == (2, answer, later)
+
+    Wish.objects.update(retry_at=timezone.now() - timedelta(minutes=1))
+    editing.apply(ADMIN, editing.draft(ADMIN, office, {**new_content(), "department": "HR"}))
+    following.follow()
+    wish = Wish.objects.get(listed=row)
+    assert (wish.tries, wish.answer, wish.retry_at) == (0, "", None)
+
+
+def test_a_version_that_is_applied_meanwhile_leaves_the_wish_as_it_was(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is applied when definitions have been prepared and wishes are not written yet."""
+    server = connect()
+    office = make_profile("Office")
+    giving.set_default(ADMIN, "iOS", None, office)
+    row = listed("SERIAL1", server)
+    follow()
+    usual = resolution._prepare_definitions
+
+    def prepare() -> None:
+        usual()
+        editing.apply(ADMIN, editing.draft(ADMIN, office, {**new_content(), "department": "IT"}))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(resolution, "_prepare_definitions", prepare)
+        follow()
+    assert str(Wish.objects.get(listed=row).definition) == "Office, version 1"
+    following.follow()
+    assert str(Wish.objects.get(listed=row).definition) == "Office, version 2"
 
 
 def test_what_leaves_the_list_or_moves_away_loses_its_wish() -> None:

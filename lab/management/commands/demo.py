@@ -161,6 +161,9 @@ class Demo:
                 said = states["enrolled"]
                 self._say(f"· {said} of {len(rows)} {words[way]}")
             if states["new"] + states["enrolling"] <= without:
+                for row in rows:
+                    if row["state"] == "failed":
+                        self._say(f"· {row['serial']} ({row['kind']}) gave up: {row['problem']}")
                 return
             time.sleep(_LOOK_EVERY)
 
