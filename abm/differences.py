@@ -16,8 +16,9 @@ from django.db.models import F, Q
 _WITHOUT_WORDS = ("", "empty", "removed")
 _WITHOUT = str(_WITHOUT_WORDS)
 
-# A profile that is not ours stays where none of ours is wanted: somebody else may need it. Where a
-# rule speaks and its profile is not prepared for this server yet, Apple is told nothing.
+# A profile that is not ours stays where none of ours is wanted: somebody else may need it. Ours is
+# also what was defined before a server was disconnected and connected anew. Where a rule speaks and
+# its profile is not prepared for this server yet, Apple is told nothing.
 _DIFFERS = f"""
 FROM abm_wish w
 JOIN abm_abmdevice a ON a.id = w.listed_id
@@ -28,8 +29,7 @@ WHERE w.server_id = ANY (%(servers)s) AND a.current AND a.removed_at IS NULL AND
          OR a.profile_status IN {_WITHOUT}
     WHEN w.rule <> '' THEN false
     ELSE a.profile_uuid <> '' AND a.profile_status NOT IN {_WITHOUT} AND EXISTS (
-        SELECT FROM abm_definition o
-        WHERE o.server_id = w.server_id AND o.profile_uuid = a.profile_uuid
+        SELECT FROM abm_definition o WHERE o.profile_uuid = a.profile_uuid
     ) END"""
 _DUE = "AND (w.retry_at IS NULL OR w.retry_at <= %(now)s)"
 # The profile is there to be assigned; or none is wanted.

@@ -77,6 +77,7 @@ def write(
         changed = [each for each in outcome.held.values() if _news(before, each)]
         if changed:
             _write_devices(cursor, server, changed, listed, now)
+            _forget_answers(cursor, server, before, changed)
         _mark_listed(cursor, server, changed, listed)
         _write_ledger(cursor, run, server, outcome, page)
         _tell(server, run, outcome, now)
@@ -97,6 +98,7 @@ def write_answers(server: Server, outcome: Outcome, before: Mapping[str, Held]) 
         changed = [each for each in outcome.held.values() if _news(before, each)]
         if changed:
             _write_devices(cursor, server, changed, (), now)
+            _forget_answers(cursor, server, before, changed)
         _write_ledger(cursor, None, server, outcome, None)
 
 
@@ -238,6 +240,14 @@ _MISSING = """
 SELECT serial_number FROM abm_abmdevice
 WHERE server_id = %s AND removed_at IS NULL AND list_number < %s ORDER BY id LIMIT %s"""
 
+# In the order in which everybody else locks wishes.
+_FORGET = """
+UPDATE abm_wish SET tries = 0, tried_at = NULL, answer = '', retry_at = NULL
+WHERE listed_id = ANY(ARRAY(
+    SELECT w.listed_id FROM abm_wish w JOIN abm_abmdevice a ON a.id = w.listed_id
+    WHERE w.retry_at IS NOT NULL AND a.server_id = %s AND a.serial_number = ANY(%s)
+    ORDER BY w.listed_id FOR UPDATE OF w))"""
+
 # Materialized, so that it is the index of device_id that finds them.
 _LOST = """
 WITH lost AS MATERIALIZED (SELECT * FROM abm_abmdevice WHERE device_id IS NULL)"""
@@ -293,6 +303,21 @@ def _write_devices(
     cursor.execute(_UPSERT, [data, server.pk, server.list_began_at, now, now, now])
     _settle_current(cursor, serials)
     signals.devices_changed.send(Server, serial_numbers=serials)
+
+
+def _forget_answers(
+    cursor: Any, server: Server, before: Mapping[str, Held], rows: Iterable[Held]
+) -> None:
+    """What Apple said to a wish is of no account once the device was assigned to us anew."""
+    serials = [row.serial_number for row in rows if _anew(before.get(row.serial_number), row)]
+    if serials:
+        cursor.execute(_FORGET, [server.pk, serials])
+
+
+def _anew(before: Held | None, after: Held) -> bool:
+    was = before.facts.get("device_assigned_date") if before else None
+    now = after.facts.get("device_assigned_date") if after.listed else None
+    return was is not None and now is not None and now > was
 
 
 def _settle_current(cursor: Any, serials: Sequence[str]) -> None:

@@ -358,9 +358,7 @@ class _Case:
         return str(found) if found else "one that was not made here"
 
     def _is_ours(self) -> bool:
-        return Definition.objects.filter(
-            server=self.listed.server_id, profile_uuid=self.listed.profile_uuid
-        ).exists()
+        return Definition.objects.filter(profile_uuid=self.listed.profile_uuid).exists()
 
 
 # --- What Apple was told -------------------------------------------------------------------------

@@ -493,6 +493,44 @@ def test_devices_that_apple_stumbles_over_hold_up_no_others(lab_apple: Apple) ->
     assert lab_apple.portal.devices[first].profile_status == "assigned"
 
 
+def test_ours_is_ours_after_the_server_was_connected_anew(lab_apple: Apple) -> None:
+    server, [serial] = start(lab_apple, 1)
+    wish(server, serial, define(server, 1))
+    told(server)
+    words = server.sealed_token
+    servers.disconnect(ADMIN, server)
+    again = Server.objects.create(
+        name="Again",
+        sealed_token=words,
+        token_expires_at=server.token_expires_at,
+        token_accepted_at=server.token_accepted_at,
+    )
+    synced(again)
+    wish(again, serial, None)
+    told(again)
+    assert lab_apple.portal.devices[serial].profile_status == "empty"
+
+
+@pytest.mark.parametrize("anew", [False, True])
+def test_one_that_was_assigned_to_us_anew_is_told_at_once(lab_apple: Apple, anew: bool) -> None:
+    """It came back before the sync saw that it was gone, and Apple had refused it by then."""
+    server, [serial] = start(lab_apple, 1)
+    wish(server, serial, define(server, 1))
+    lab_apple.order(FaultKind.FAILED, endpoint="/profile/devices", serials=frozenset({serial}))
+    told(server)
+    assert Wish.objects.get().answer == "FAILED"
+    lab_apple.clock.move(60)
+    if anew:
+        lab_apple.portal.unassign([serial])
+        lab_apple.portal.assign([serial], "Office")
+    else:
+        lab_apple.portal.change(serial, asset_tag="T1")
+    synced(server)
+    told(server)
+    status = lab_apple.portal.devices[serial].profile_status
+    assert status == ("assigned" if anew else "empty")
+
+
 def test_nothing_is_taken_away_where_a_rule_speaks_but_its_profile_is_not_prepared(
     lab_apple: Apple,
 ) -> None:
