@@ -38,7 +38,9 @@ _EXPIRES = 290
 _SYNC_EVERY = timedelta(minutes=4, seconds=30)
 _A_DAY = timedelta(days=1)
 _HOUR = timedelta(hours=1)
-# What Apple did not answer about waits for so long: two beats, so that others get their turn first.
+# Our own word beside Apple's statuses: it could not be reached, or its answer made no sense. Such
+# devices and profiles wait for two beats, so that others get their turn first.
+UNANSWERED = "UNANSWERED"
 _ASIDE = timedelta(minutes=10)
 # How long a batch takes where none was measured yet: a request and the reading back.
 _USUAL_SECONDS = 1.5
@@ -282,7 +284,7 @@ class _Telling:
                 return
             answers = dict.fromkeys(serials, refused.said[:100] or "FAILED")
         except apple.Unavailable:
-            _set_aside(batch)
+            _set_aside(self.server, batch, definition)
             raise
         _note(self.server, batch, definition, answers, wait, asked_at)
         self._read_back([serial for serial in serials if answers.get(serial) == "SUCCESS"])
@@ -324,10 +326,18 @@ def _save(definition: Definition) -> None:
     )
 
 
-def _set_aside(batch: Sequence[Difference]) -> None:
+def _set_aside(server: Server, batch: Sequence[Difference], definition: Definition | None) -> None:
     """Apple did not answer about these: the next conversation begins with others."""
-    listed = [each.listed_id for each in batch]
-    Wish.objects.filter(listed__in=listed).update(retry_at=timezone.now() + _ASIDE)
+    now = timezone.now()
+    with transaction.atomic():
+        same = Wish.objects.select_for_update(of=("self",)).filter(
+            listed__in=[each.listed_id for each in batch], definition=definition
+        )
+        ids = [wish.pk for wish in same.order_by("listed_id")]
+        Wish.objects.filter(pk__in=ids).update(
+            answer=UNANSWERED, tried_at=now, retry_at=now + _ASIDE
+        )
+        _write_ledger(server, batch, definition, dict.fromkeys(_serials(batch), UNANSWERED))
 
 
 def _note(

@@ -270,10 +270,18 @@ class _Case:
         )
         if self.listed.profile_status not in _WITHOUT:
             if self._is_ours():
-                said += " Apple still has one of ours for it, which is being taken away."
+                said += f" Apple still has one of ours for it, {self._to_be_taken_away()}."
             else:
                 said += " Apple has a profile for it that was not made here; it is left alone."
         return "unassigned", said, f"Set a default for {label}, or give it a profile.", None
+
+    def _to_be_taken_away(self) -> str:
+        blocked = assignment.why_not(self.listed.server, self.now)
+        if blocked:
+            return f"which stays as long as Apple cannot be told: {blocked.removesuffix('.')}"
+        if self.wish is not None and self._cools(self.wish):
+            return f"and {_answered(self.wish)}; the next try is at {_clock(self.wish.retry_at)}"
+        return "which is being taken away"
 
     # It has what it should have
 
@@ -323,8 +331,16 @@ class _Case:
                 state.of(self.listed.server, self.now).fix or "It goes on by itself afterwards.",
                 self.listed.server.retry_at,
             )
+        if definition.retry_at is not None and definition.retry_at > self.now:
+            return (
+                "cooling",
+                f"{begin}, because Apple gave no usable answer when it was asked to define that"
+                f" profile; the next try is at {_clock(definition.retry_at)}.",
+                "Nothing: it is tried again by itself.",
+                definition.retry_at,
+            )
         wish = self.wish
-        if wish is not None and wish.retry_at is not None and wish.retry_at > self.now:
+        if wish is not None and self._cools(wish):
             return (
                 "cooling",
                 f"{begin}, because {_answered(wish)}; the next try is at {_clock(wish.retry_at)}.",
@@ -337,6 +353,9 @@ class _Case:
             "It is told within 5 minutes.",
             None,
         )
+
+    def _cools(self, wish: Wish) -> bool:
+        return wish.retry_at is not None and wish.retry_at > self.now
 
     def _because(self) -> str:
         winner = next((rule for rule in self.rules if rule.won), None)
@@ -397,17 +416,19 @@ _MEANINGS = {
     "THROTTLED": "Apple throttled it: too much was changed about this device lately.",
     "NOT_ACCESSIBLE": "Apple says that the device is not assigned to this server.",
     "FAILED": "Apple failed to do it, and does not say why.",
+    assignment.UNANSWERED: "Apple could not be reached, or its answer made no sense.",
 }
 _ANSWERED = {
     "SUCCESS": "Apple took it at {at} and says something else since",
     "THROTTLED": "Apple throttled the request at {at}",
     "NOT_ACCESSIBLE": "Apple said at {at} that the device is not assigned to this server",
     "FAILED": "Apple failed to assign it at {at} and gave no reason",
+    assignment.UNANSWERED: "Apple gave no usable answer at {at}",
 }
 
 
 def _answered(wish: Wish) -> str:
-    at = _clock(wish.tried_at) if wish.tried_at else "some time"
+    at = _clock(wish.tried_at)
     otherwise = (
         f"Apple answered {wish.answer[:100]} at {{at}}"
         if wish.answer
@@ -416,7 +437,9 @@ def _answered(wish: Wish) -> str:
     return _ANSWERED.get(wish.answer, otherwise).format(at=at)
 
 
-def _clock(at: datetime) -> str:
+def _clock(at: datetime | None) -> str:
+    if at is None:
+        return "some time"
     return f"{at:%H:%M} UTC" if at.date() == timezone.now().date() else _moment(at)
 
 

@@ -197,7 +197,10 @@ class WantedSerializer(serializers.ModelSerializer[AbmDevice]):
         help_text='"device", "group" or "default"; "" where the device is Unassigned.',
     )
     answer = serializers.CharField(
-        source="wish.answer", default="", read_only=True, help_text="Apple's last status."
+        source="wish.answer",
+        default="",
+        read_only=True,
+        help_text="Apple's last status; UNANSWERED where it gave none.",
     )
     tried_at = serializers.DateTimeField(
         source="wish.tried_at", default=None, allow_null=True, read_only=True

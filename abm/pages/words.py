@@ -9,6 +9,7 @@ from typing import Any
 
 from django.utils.dateparse import parse_datetime
 
+from abm.assignment import UNANSWERED
 from abm.models import AbmDevice, DisownDevice, LedgerEntry, SyncRun
 from abm.wire.records import TIMES, OpType
 from mdm.standing import Tone
@@ -105,7 +106,8 @@ def said(entry: LedgerEntry) -> str:
         told = (
             "assign a profile to it" if isinstance(pair, list) and pair[-1] else "take its profile"
         )
-        return f"Apple, asked to {told}: {entry.op_type or 'no answer'}"
+        answer = "no usable answer" if entry.op_type == UNANSWERED else entry.op_type
+        return f"Apple, asked to {told}: {answer or 'no answer'}"
     if entry.source == Source.LIST:
         return "Apple: it is on the whole list"
     if entry.source == Source.DETAILS:
@@ -142,6 +144,7 @@ _ASSIGNED = {
     "SUCCESS": "what Apple says of it is read back",
     "THROTTLED": "it is left alone as long as Apple says, and tried again",
     "NOT_ACCESSIBLE": "Apple is asked whether it is still ours",
+    UNANSWERED: "it is tried again after ten minutes",
 }
 _DECIDED: dict[LedgerEntry.Decision, str] = {
     Decision.ADDED: "taken over: new here",

@@ -23,6 +23,7 @@ from pytest_django import Settings
 
 from abm import assignment, client, conversation, differences, runs, servers, sync
 from abm.models import AbmDevice, Assigning, Definition, LedgerEntry, Server, SyncRun, Wish
+from abm.pages import words
 from lab.dep import Clock
 from lab.dep.faults import FaultKind
 from mdm import secrets
@@ -483,6 +484,9 @@ def test_devices_that_apple_stumbles_over_hold_up_no_others(lab_apple: Apple) ->
     first, second = sorted((one, two), key=lambda s: AbmDevice.objects.get(serial_number=s).pk)
     lab_apple.order(FaultKind.INTERNAL_ERROR, endpoint="/profile/devices", count=None)
     told(server)
+    assert Wish.objects.get(listed__serial_number=first).answer == assignment.UNANSWERED
+    entry = LedgerEntry.objects.get(serial_number=first, source="assign")
+    assert words.said(entry) == "Apple, asked to assign a profile to it: no usable answer"
     lab_apple.stand_in.faults.clear()
     Server.objects.update(retry_at=None)
     told(server)
@@ -497,11 +501,11 @@ def test_ours_is_ours_after_the_server_was_connected_anew(lab_apple: Apple) -> N
     server, [serial] = start(lab_apple, 1)
     wish(server, serial, define(server, 1))
     told(server)
-    words = server.sealed_token
+    token = server.sealed_token
     servers.disconnect(ADMIN, server)
     again = Server.objects.create(
         name="Again",
-        sealed_token=words,
+        sealed_token=token,
         token_expires_at=server.token_expires_at,
         token_accepted_at=server.token_accepted_at,
     )
