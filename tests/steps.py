@@ -1,12 +1,16 @@
-"""What tests do as SQL statements run: break off before one, look at plans, act in a thread."""
+"""What tests do as SQL statements run: break off before one, look at plans, act in a thread, or
+while a transaction of this one is open."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Generic, TypeVar
 
 from django.db import connection
+
+T = TypeVar("T")
 
 
 class Killed(BaseException):
@@ -58,3 +62,30 @@ def in_thread(act: Callable[[], object]) -> threading.Thread:
     thread = threading.Thread(target=run)
     thread.start()
     return thread
+
+
+class Meanwhile(Generic[T]):
+    """`act`, begun in a thread of its own inside a transaction of this one: it is done by now, or
+    `waits` for this one's locks.
+    """
+
+    def __init__(self, act: Callable[[], T]) -> None:
+        self._said: list[T] = []
+        self._thread = in_thread(lambda: self._said.append(act()))
+        self.waits = False
+        while self._thread.is_alive() and not self.waits:
+            self.waits = _somebody_waits()
+
+    def returned(self) -> T:
+        """What it returns once it is done; an IndexError where it raised something."""
+        self._thread.join()
+        return self._said[0]
+
+
+def _somebody_waits() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted"
+            " AND pg_backend_pid() = ANY(pg_blocking_pids(pid)))"
+        )
+        return bool(cursor.fetchone()[0])

@@ -1,14 +1,12 @@
-"""Telling Apple which profile each device gets: whatever Apple answers and whoever interferes, it
-ends with what is wanted, and with no more requests than changes need.
+"""Telling Apple which profile each device gets: with no more requests than changes need, and what
+becomes of each answer. Whatever happens in whatever order is `test_assignment_stories.py`.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import json
 import threading
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 from unittest.mock import patch
@@ -17,219 +15,18 @@ import pytest
 from django.db import connection
 from django.db.models import F
 from django.utils import timezone
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-from pytest_django import Settings
 
-from abm import assignment, client, conversation, differences, runs, servers, sync
+from abm import assignment, client, conversation, differences, runs, servers
 from abm.models import AbmDevice, Assigning, Definition, LedgerEntry, Server, SyncRun, Wish
 from abm.pages import words
-from lab.dep import Clock
 from lab.dep.faults import FaultKind
-from mdm import secrets
 from mdm.audit.actor import Actor
 from mdm.audit.record import NotAllowed
 from tests.abm import steps
-from tests.abm.apple import ADMIN, Apple, apple
-from tests.abm.patience import PATIENT
+from tests.abm.apple import ADMIN, Apple
+from tests.abm.assigning import ASSIGNED, READ_BACK, define, hours_pass, start, synced, told, wish
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-ASSIGNED = "200 /profile/devices"
-READ_BACK = "200 /devices"
-
-
-def define(server: Server, reference: int, **document: Any) -> Definition:
-    """A profile that the app above wants defined."""
-    said = {"profile_name": f"P{reference}", "url": "https://mdm.example.com/x", **document}
-    return Definition.objects.create(
-        server=server,
-        reference=reference,
-        name=f"P{reference}",
-        sealed_document=secrets.seal(assignment.PURPOSE, json.dumps(said).encode()),
-    )
-
-
-def wish(server: Server, serial: str, definition: Definition | None) -> Wish:
-    """As the app above writes a wish: one that changes forgets what Apple said to the last."""
-    row = AbmDevice.objects.get(server=server, serial_number=serial)
-    given = {"server": server, "definition": definition, "tries": 0, "tried_at": None}
-    made, _ = Wish.objects.update_or_create(
-        listed=row, defaults={**given, "answer": "", "retry_at": None}
-    )
-    return made
-
-
-def synced(server: Server) -> None:
-    run = sync.sync(server.pk, PATIENT)
-    assert run is not None
-    assert run.state == SyncRun.State.FINISHED, run.sentence
-    # A wish goes with what left the list.
-    Wish.objects.filter(listed__removed_at__isnull=False).delete()
-
-
-def told(server: Server) -> None:
-    assignment.carry_out(server.pk, PATIENT)
-
-
-def hours_pass(hours: float) -> None:
-    """Everything that was noted is so much older."""
-    gone = timedelta(hours=hours)
-    Wish.objects.update(retry_at=F("retry_at") - gone, tried_at=F("tried_at") - gone)
-    Definition.objects.update(retry_at=F("retry_at") - gone, defined_at=F("defined_at") - gone)
-    Server.objects.update(retry_at=F("retry_at") - gone)
-
-
-def start(played: Apple, count: int = 0) -> tuple[Server, list[str]]:
-    """A server of ours that lists `count` devices."""
-    server, _ = played.link("Office")
-    serials = played.portal.buy(count) if count else []
-    played.portal.assign(serials, "Office")
-    synced(server)
-    return server, serials
-
-
-# --- What is wanted in the end -------------------------------------------------------------------
-
-_SERIAL_FAULTS = (FaultKind.FAILED, FaultKind.THROTTLED, FaultKind.NOT_ACCESSIBLE)
-_PASSING = (
-    *(FaultKind.AFTER, FaultKind.RESET, FaultKind.CUT, FaultKind.UNAVAILABLE),
-    *(FaultKind.INTERNAL_ERROR, FaultKind.TOO_MANY_REQUESTS, FaultKind.STALE_SESSION),
-    *(FaultKind.NONSENSE, FaultKind.FORBIDDEN),
-)
-_which = st.integers(0, 7)
-_story = st.lists(
-    st.one_of(
-        st.tuples(st.just("wish"), _which, st.integers(-1, 2)),
-        st.tuples(st.just("wish"), _which, st.integers(-1, 2)),
-        st.tuples(st.just("tell")),
-        st.tuples(st.just("tell")),
-        st.tuples(st.just("sync")),
-        st.tuples(st.just("answer"), _which, st.sampled_from(_SERIAL_FAULTS), st.booleans()),
-        st.tuples(
-            st.just("trouble"),
-            st.sampled_from(_PASSING),
-            st.sampled_from((None, "/profile", "/profile/devices", "/devices", "/session")),
-        ),
-        st.tuples(st.just("remove"), _which),
-        st.tuples(st.just("take"), _which),
-        st.tuples(st.just("forget"), st.integers(0, 2)),
-        st.tuples(st.just("hours"), st.sampled_from((0.5, 2.0, 30.0))),
-    ),
-    min_size=6,
-    max_size=30,
-)
-
-
-@dataclass
-class Story:
-    """Eight devices, three profiles, and what happens to them."""
-
-    apple: Apple
-    server: Server
-    serials: list[str]
-    definitions: list[Definition]
-
-    def play(self, step: tuple[Any, ...]) -> None:
-        getattr(self, f"_{step[0]}")(*step[1:])
-
-    def settle(self) -> None:
-        """Apple answers again, and days pass."""
-        self.apple.stand_in.faults.clear()
-        for _ in range(4):
-            hours_pass(100)
-            self._sync()
-            self._tell()
-
-    def _wish(self, which: int, number: int) -> None:
-        listed = AbmDevice.objects.filter(
-            server=self.server, serial_number=self.serials[which], removed_at=None
-        )
-        if listed.exists():
-            wish(
-                self.server, self.serials[which], self.definitions[number] if number >= 0 else None
-            )
-
-    def _tell(self) -> None:
-        told(self.server)
-
-    def _sync(self) -> None:
-        sync.sync(self.server.pk, PATIENT)
-        Wish.objects.filter(listed__removed_at__isnull=False).delete()
-
-    def _answer(self, which: int, kind: FaultKind, says: bool) -> None:
-        self.apple.order(
-            kind,
-            endpoint="/profile/devices",
-            serials=frozenset({self.serials[which]}),
-            seconds=3600.0 if says else None,
-        )
-
-    def _trouble(self, kind: FaultKind, path: str | None) -> None:
-        self.apple.order(kind, count=2, endpoint=path)
-
-    def _remove(self, which: int) -> None:
-        """Someone takes its profile away in the portal, or the device was erased with it."""
-        self.apple.clock.move(1)
-        self.apple.portal.change(self.serials[which], profile_status="removed")
-
-    def _take(self, which: int) -> None:
-        """Another tool gives it a profile of its own."""
-        self.apple.clock.move(1)
-        self.apple.portal.change(
-            self.serials[which], profile_status="assigned", profile_uuid="F" * 32
-        )
-
-    def _forget(self, number: int) -> None:
-        """Apple does not know a profile any more."""
-        uuid = Definition.objects.get(pk=self.definitions[number].pk).profile_uuid
-        self.apple.portal.profiles.pop(uuid, None)
-
-    def _hours(self, hours: float) -> None:
-        hours_pass(hours)
-
-    def differing(self) -> list[tuple[str, str, str]]:
-        """Devices that have something else at Apple than they should, after all."""
-        found = []
-        for each in Wish.objects.select_related("listed", "definition"):
-            record = self.apple.portal.devices[each.listed.serial_number]
-            has = record.profile_uuid if record.profile_status in ("assigned", "pushed") else None
-            if each.definition is None:
-                ours = Definition.objects.filter(profile_uuid=has or "-").exists()
-                right = not ours
-            else:
-                right = has == each.definition.profile_uuid
-            if not right:
-                found.append((record.serial_number, str(each.definition), str(has)))
-        return found
-
-
-@given(story=_story)
-@settings(
-    max_examples=25,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
-def test_whatever_happens_it_ends_with_what_is_wanted(story: Any, settings: Settings) -> None:
-    for model in (Wish, Definition, Assigning, LedgerEntry, AbmDevice, SyncRun, Server):
-        model.objects.all().delete()
-    with apple(Clock()) as played:
-        settings.ENV = dataclasses.replace(settings.ENV, dep_url=played.url)
-        server, serials = start(played, 8)
-        played_out = Story(played, server, serials, [define(server, n) for n in range(3)])
-        for step in story:
-            played_out.play(step)
-
-        played_out.settle()
-
-        assert played_out.differing() == []
-        assert differences.counts(server.pk, timezone.now()).total == 0
-        before = dict(played.answered)
-        hours_pass(100)
-        told(server)
-        assert played.answered == before, "a wish that is fulfilled was told again"
-
 
 # --- Requests ------------------------------------------------------------------------------------
 

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 import pytest
 from pytest_django import Settings
 
+from abm.models import Server
 from enrollment import authority, challenges, links
 from enrollment.models import EnrollmentLink
 from enrollment.wire.authority import Authority
 from mdm.audit.actor import Actor
 from mdm.models import PushCertificate
+from profiles import editing, following, giving
+from profiles.models import Profile
+from profiles.wire.content import new_content
 from tests import machines
+from tests.abm.connected import connect
+from tests.enrollment import arriving, factory
 from tests.enrollment.scep_client import Client, build_csr, rsa_key
 
 MakeClient = Callable[..., Client]
@@ -35,6 +42,23 @@ def ca(db: None) -> Authority:
 @pytest.fixture
 def push_certificate(db: None) -> PushCertificate:
     return machines.install_push_certificate()
+
+
+@pytest.fixture
+def server(ca: Authority, push_certificate: PushCertificate, settings: Settings) -> Server:
+    """Of ABM, on a server that trusts the certificates of `factory`."""
+    settings.ENV = dataclasses.replace(settings.ENV, device_ca=factory.root())
+    return connect()
+
+
+@pytest.fixture
+def office(server: Server) -> Profile:
+    """The default of iOS; the device of `arriving` is listed."""
+    made = editing.create(arriving.ADMIN, "Office", new_content())
+    giving.set_default(arriving.ADMIN, "iOS", None, made)
+    arriving.listed(server, arriving.SERIAL)
+    following.follow()
+    return made
 
 
 @pytest.fixture

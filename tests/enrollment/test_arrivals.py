@@ -10,7 +10,6 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from cryptography import x509
 from django.test import Client as Browser
 from django.utils import timezone
 from pytest_django import Settings
@@ -19,91 +18,17 @@ from abm.models import AbmDevice, Server
 from enrollment import ade, minimum
 from enrollment.models import Arrival, Challenge, RefusedArrival
 from enrollment.wire.profile import MIME_TYPE
-from lab.devices.profile import Profile as Installed
 from lab.devices.profile import read_profile
 from mdm.accounts.models import User
-from mdm.audit.actor import Actor
-from mdm.models import Device, Enrollment
+from mdm.models import Enrollment
 from mdm.wsgi import application
-from profiles import editing, following, giving
+from profiles import editing, following
 from profiles.models import Profile, Version
 from profiles.wire.content import new_content
 from tests import machines
-from tests.abm.connected import connect
 from tests.enrollment import factory
-from tests.enrollment.scep_client import Client, build_csr
-from tests.machines import Answered, Machine
-
-ADMIN = Actor.system("tests")
-SERIAL = "F2LXK0ABCD"
-
-
-@pytest.fixture(autouse=True)
-def trusting(settings: Settings) -> None:
-    settings.ENV = dataclasses.replace(settings.ENV, device_ca=factory.root())
-
-
-@pytest.fixture
-def server(ca: Any, push_certificate: Any) -> Server:
-    return connect()
-
-
-@pytest.fixture
-def office(server: Server) -> Profile:
-    """The default of iOS; its device is listed."""
-    made = editing.create(ADMIN, "Office", new_content())
-    giving.set_default(ADMIN, "iOS", None, made)
-    listed(server, SERIAL)
-    following.follow()
-    return made
-
-
-def listed(server: Server, serial: str) -> AbmDevice:
-    device, _ = Device.objects.get_or_create(serial_number=serial)
-    return AbmDevice.objects.create(
-        server=server,
-        device=device,
-        serial_number=serial,
-        os="iOS",
-        device_family="iPhone",
-        profile_status="assigned",
-    )
-
-
-def path_of(profile: Profile) -> str:
-    assert profile.current is not None
-    return f"/ade/{editing.secret_of(profile.current)}"
-
-
-def come(profile: Profile, message: bytes | None = None) -> Answered:
-    """A device asks to be let in."""
-    body = factory.machine_info(SERIAL) if message is None else message
-    return machines.call(application, "POST", path_of(profile), body, "application/pkcs7-signature")
-
-
-def let_in(answered: Answered) -> Installed:
-    """The enrollment profile that it was given."""
-    assert (answered.status, answered.headers["Content-Type"]) == (200, MIME_TYPE)
-    return read_profile(answered.body)
-
-
-def identity(ca: Any, profile: Installed, number: int = 0) -> x509.Certificate | None:
-    """What SCEP gives for the profile's challenge, with one of the run's keys."""
-    challenge = profile.identity().challenge
-    assert challenge is not None
-    key = machines.key(number)
-    client = Client(ca.certificate, key, build_csr(key, challenge)).but(
-        transaction_id=f"transaction-{number}-{challenge[:8]}"
-    )
-    answered = machines.call(application, "POST", "/scep?operation=PKIOperation", client.message())
-    return client.read(answered.body).certificate
-
-
-def refused(reason: str) -> RefusedArrival:
-    [row] = RefusedArrival.objects.all()
-    assert row.reason == reason
-    return row
-
+from tests.enrollment.arriving import ADMIN, SERIAL, come, identity, let_in, path_of, refused
+from tests.machines import Machine
 
 # --- Let in --------------------------------------------------------------------------------------
 

@@ -5,14 +5,12 @@ Who gets in is `test_arrivals.py`.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.utils import timezone
-from pytest_django import Settings
 
 from abm.models import AbmDevice, Server
 from enrollment import challenges, links, minimum
@@ -28,7 +26,7 @@ from profiles.wire.content import new_content
 from tests import machines
 from tests.abm.connected import connect
 from tests.enrollment import factory
-from tests.enrollment.test_arrivals import (
+from tests.enrollment.arriving import (
     ADMIN,
     SERIAL,
     come,
@@ -41,21 +39,6 @@ from tests.enrollment.test_arrivals import (
 from tests.machines import Answered
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def server(ca: Any, push_certificate: Any, settings: Settings) -> Server:
-    settings.ENV = dataclasses.replace(settings.ENV, device_ca=factory.root())
-    return connect()
-
-
-@pytest.fixture
-def office(server: Server) -> Profile:
-    made = editing.create(ADMIN, "Office", new_content())
-    giving.set_default(ADMIN, "iOS", None, made)
-    listed(server, SERIAL)
-    following.follow()
-    return made
 
 
 def come_from(address: str, profile: Profile, message: bytes) -> Answered:

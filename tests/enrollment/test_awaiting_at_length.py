@@ -5,12 +5,11 @@ How one is held and let go is `test_awaiting.py`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import connection, transaction
+from django.db import transaction
 from django.utils import timezone
 
 from commands import consequences, first_inventory
@@ -27,7 +26,7 @@ from profiles.models import Version
 from profiles.wire.content import new_content
 from tests.enrollment.test_awaiting import ADMIN, arrive, obey, sent
 from tests.machines import Machine
-from tests.steps import in_thread
+from tests.steps import Meanwhile
 
 pytestmark = pytest.mark.django_db
 
@@ -269,31 +268,6 @@ def test_five_hundred_are_taken_at_a_time() -> None:
     assert Command.objects.filter(request_type="DeviceConfigured").count() == 2
 
 
-def waits_for_me() -> bool:
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted"
-            " AND pg_backend_pid() = ANY(pg_blocking_pids(pid)))"
-        )
-        return bool(cursor.fetchone()[0])
-
-
-def meanwhile(act: Callable[[], int]) -> tuple[bool, Callable[[], int]]:
-    """Begin `act` elsewhere, until it waits for this transaction or is done: whether it was done
-    without waiting, and what it returns."""
-    said: list[int] = []
-    thread = in_thread(lambda: said.append(act()))
-    waits = False
-    while thread.is_alive() and not waits:
-        waits = waits_for_me()
-
-    def returned() -> int:
-        thread.join()
-        return said[0]
-
-    return not waits, returned
-
-
 @pytest.mark.django_db(transaction=True)
 def test_two_workers_at_once_let_a_device_go_by_one_command() -> None:
     machine = arrive()
@@ -301,9 +275,9 @@ def test_two_workers_at_once_let_a_device_go_by_one_command() -> None:
     over()
     with transaction.atomic():
         assert awaiting.follow() == 1
-        past, other = meanwhile(awaiting.follow)
-    assert past
-    assert other() == 0
+        other = Meanwhile(awaiting.follow)
+    assert not other.waits
+    assert other.returned() == 0
     assert sent(machine) == ["DeviceConfigured"]
     assert Command.objects.filter(request_type="DeviceConfigured").count() == 1
 
@@ -314,7 +288,7 @@ def test_two_workers_at_once_hold_a_device_once() -> None:
     with transaction.atomic():
         awaiting.follow()
         began = Holding.objects.get().began_at
-        past, other = meanwhile(awaiting.follow)
-    assert past
-    assert other() == 0
+        other = Meanwhile(awaiting.follow)
+    assert not other.waits
+    assert other.returned() == 0
     assert Holding.objects.get().began_at == began

@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import StringIO
 from pathlib import Path
-from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -20,36 +15,12 @@ from enrollment.apple import Published
 from enrollment.models import AppleCertificate
 from mdm.audit.models import AuditEvent
 from tests.enrollment import factory
+from tests.enrollment.apples_web import serving
 from tests.enrollment.scep_client import rsa_key, self_signed
 
 pytestmark = pytest.mark.django_db
 
 _CHAIN = Path(__file__).parents[3] / "shared/fixtures/ade/apple-iphone-device-ca-chain.pem"
-
-
-@contextmanager
-def serving(files: dict[str, bytes]) -> Iterator[str]:
-    """A web server with these files."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            data = files.get(self.path)
-            self.send_response(404 if data is None else 200)
-            self.end_headers()
-            self.wfile.write(data or b"")
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 @pytest.fixture

@@ -7,9 +7,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import pytest
 from asn1crypto import x509 as asn1
@@ -22,8 +20,9 @@ from enrollment.models import AppleCertificate
 from mdm.audit.actor import Actor
 from mdm.audit.models import AuditEvent
 from mdm.audit.record import NotAllowed
+from tests.enrollment.apples_web import moved, serving
 from tests.enrollment.scep_client import rsa_key, self_signed
-from tests.enrollment.test_trust_apple import run, serving
+from tests.enrollment.test_trust_apple import run
 
 pytestmark = pytest.mark.django_db
 
@@ -129,30 +128,6 @@ def test_whoever_is_switched_off_has_nothing_fetched_nor_kept(roots: list[bytes]
     with pytest.raises(NotAllowed):
         apple.keep(former, roots[0])
     assert not AppleCertificate.objects.exists()
-
-
-@contextmanager
-def moved(to: str) -> Iterator[str]:
-    """A web server that sends everybody to another one."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(302)
-            self.send_header("Location", f"{to}{self.path}")
-            self.end_headers()
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 @contextmanager

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
-from django.db import connection, transaction
+from django.db import transaction
 from django.utils import timezone
 
 from commands import queue
@@ -16,7 +14,8 @@ from mdm import devices, refusals
 from mdm.audit.actor import Actor
 from mdm.models import Device, Enrollment
 from tests import machines
-from tests.machines import Answered, Machine
+from tests.machines import Machine
+from tests.steps import Meanwhile
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -28,35 +27,6 @@ def server(transactional_db):
     machines.install_authority()
     machines.install_push_certificate()
     refusals.tally.__init__()
-
-
-class Meanwhile:
-    """A request in a thread of its own, which has come to wait for this one's locks."""
-
-    def __init__(self, act: Callable[[], Answered]) -> None:
-        self._thread = threading.Thread(target=self._run, args=(act,))
-        self._thread.start()
-        while self._thread.is_alive() and not _somebody_waits():
-            pass
-
-    def _run(self, act: Callable[[], Answered]) -> None:
-        try:
-            self._answered = act()
-        finally:
-            connection.close()
-
-    def answered(self) -> Answered:
-        self._thread.join()
-        return self._answered
-
-
-def _somebody_waits() -> bool:
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted"
-            " AND pg_backend_pid() = ANY(pg_blocking_pids(pid)))"
-        )
-        return cursor.fetchone()[0]
 
 
 def ask(machine: Machine, request_type: str) -> QueueEntry:
@@ -74,7 +44,7 @@ def test_a_command_that_is_being_cancelled_is_not_handed_out():
         queue.cancel(ADMIN, entry.pk)
         idle = Meanwhile(machine.idle)
 
-    assert (idle.answered().status, idle.answered().body) == (200, b"")
+    assert (idle.returned().status, idle.returned().body) == (200, b"")
     entry.refresh_from_db()
     assert (entry.state, entry.deliveries) == (QueueEntry.State.CANCELLED, 0)
 
@@ -88,7 +58,7 @@ def test_a_wake_up_asked_for_while_a_device_is_told_that_there_is_nothing_is_kep
         ask(machine, "ProfileList")
         idle = Meanwhile(machine.idle)
 
-    assert idle.answered().body == b""
+    assert idle.returned().body == b""
     assert machine.enrollment.wake_at is not None
     assert machine.idle().command == "ProfileList"
 
@@ -101,7 +71,7 @@ def test_two_identities_that_begin_one_enrollment_at_once_leave_one_bound():
         assert first.authenticate().status == 200
         attempt = Meanwhile(second.authenticate)
 
-    assert attempt.answered().status == 200
+    assert attempt.returned().status == 200
     assert first.token_update().status == 403
     assert second.token_update().status == 200
     assert (Enrollment.objects.count(), Device.objects.count()) == (1, 1)
@@ -115,7 +85,7 @@ def test_two_that_begin_the_enrollment_of_a_machine_without_a_serial_number_leav
         assert first.authenticate().status == 200
         attempt = Meanwhile(second.authenticate)
 
-    assert attempt.answered().status == 200
+    assert attempt.returned().status == 200
     assert first.token_update().status == 403
     assert second.token_update().status == 200
     assert (Enrollment.objects.count(), Device.objects.count()) == (1, 1)
@@ -129,7 +99,7 @@ def test_a_machine_that_begins_under_two_udids_at_once_ends_under_one():
         assert first.authenticate().status == 200
         attempt = Meanwhile(second.authenticate)
 
-    assert attempt.answered().status == 200
+    assert attempt.returned().status == 200
     assert first.enrollment.state == Enrollment.State.CHECKED_OUT
     assert Device.objects.get().enrollment == second.enrollment
 
@@ -143,7 +113,7 @@ def test_an_identity_not_on_record_that_waits_for_the_honest_device_finds_it_enr
         assert honest.token_update().status == 200
         attempt = Meanwhile(thief.authenticate)
 
-    assert attempt.answered().status == 403
+    assert attempt.returned().status == 403
     assert Device.objects.get().enrollment == honest.enrollment
     assert honest.token_update().status == 200
 
@@ -155,7 +125,7 @@ def test_a_token_update_that_waits_while_its_enrollment_ends_comes_too_late():
         devices.release(ADMIN, machine.enrollment)
         attempt = Meanwhile(machine.token_update)
 
-    assert attempt.answered().status == 403
+    assert attempt.returned().status == 403
     assert machine.enrollment.state == Enrollment.State.RELEASED
 
 
@@ -167,7 +137,7 @@ def test_one_identity_begins_one_enrollment_however_fast_it_is():
         assert first.authenticate().status == 200
         attempt = Meanwhile(second.authenticate)
 
-    assert attempt.answered().status == 403
+    assert attempt.returned().status == 403
     assert Enrollment.objects.get() == first.enrollment
 
 
@@ -180,7 +150,7 @@ def test_an_answer_and_its_repetition_count_once():
         machine.connect("Acknowledged", entry.command_uuid)
         again = Meanwhile(lambda: machine.connect("Error", entry.command_uuid))
 
-    assert again.answered().status == 200
+    assert again.returned().status == 200
     entry.refresh_from_db()
     assert entry.state == QueueEntry.State.ACKNOWLEDGED
     assert machine.enrollment.replies.count() == 1
@@ -195,7 +165,7 @@ def test_a_takeover_that_waits_for_the_honest_device_finds_it_enrolled():
         assert honest.token_update().status == 200
         attempt = Meanwhile(thief.authenticate)
 
-    assert attempt.answered().status == 403
+    assert attempt.returned().status == 403
     assert honest.idle().status == 200
 
 

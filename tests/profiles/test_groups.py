@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from threading import Thread
 from typing import Any
 
 import pytest
@@ -21,8 +20,8 @@ from profiles import following, giving, groups, membership, rules
 from profiles.errors import BadGroup
 from profiles.rules import BadRule
 from tests.abm.connected import connect
-from tests.e2e.waiting import until
 from tests.profiles.steps import ADMIN, make_profile, wanted
+from tests.steps import Meanwhile
 
 pytestmark = pytest.mark.django_db
 
@@ -348,33 +347,11 @@ def test_a_group_that_was_deleted_meanwhile_cannot_be_moved() -> None:
 def test_of_two_moves_at_once_none_is_undone() -> None:
     """The second waits for the first, and begins with the order that it left."""
     made = [groups.create_static(ADMIN, name) for name in "ABCD"]
-    failed: list[BaseException] = []
-
-    def move() -> None:
-        try:
-            groups.move(ADMIN, made[1], 4)
-        except BaseException as error:
-            failed.append(error)
-        finally:
-            connection.close()
-
-    other = Thread(target=move)
     with transaction.atomic():
         groups.move(ADMIN, made[0], 3)
-        other.start()
-        until(someone_waits_for_a_lock)
-    other.join()
-    assert failed == []
+        other = Meanwhile(lambda: groups.move(ADMIN, made[1], 4))
+    assert other.returned() is None
     assert "".join(Group.objects.order_by("rank").values_list("name", flat=True)) == "CADB"
-
-
-def someone_waits_for_a_lock() -> bool:
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT count(*) FROM pg_locks WHERE NOT granted AND database ="
-            " (SELECT oid FROM pg_database WHERE datname = current_database())"
-        )
-        return cursor.fetchone() == (1,)
 
 
 def test_ranks_have_no_gaps_and_decide() -> None:
