@@ -114,6 +114,13 @@ def test_production_never_adopts_secrets_of_a_state_folder(tmp_path: Path) -> No
 
 def test_claiming_twice_changes_nothing(tmp_path: Path) -> None:
     claim(tmp_path)
-    before = (tmp_path / "guardmdm.json").stat()
+    file = tmp_path / "guardmdm.json"
+
+    def written() -> tuple[int, int, int]:
+        """Not when it was read, which claiming does."""
+        found = file.stat()
+        return found.st_ino, found.st_mode, found.st_mtime_ns
+
+    before = written()
     claim(tmp_path)
-    assert (tmp_path / "guardmdm.json").stat() == before
+    assert written() == before
