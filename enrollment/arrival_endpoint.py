@@ -32,6 +32,8 @@ def respond(request: DeviceRequest) -> DeviceResponse:
 
 def refusal(refused: ade.TurnedAway) -> DeviceResponse:
     """The protocol's error: Apple's code where there is one, else the status alone."""
+    if refused.status == 429:
+        return DeviceResponse(status=429, headers=(("Retry-After", "3600"),))
     if not refused.code:
         return DeviceResponse(status=refused.status)
     content = {"code": refused.code, "description": refused.sentence}

@@ -6,6 +6,9 @@
 from __future__ import annotations
 
 import hmac
+from datetime import datetime, timedelta
+
+from django.utils import timezone
 
 from mdm.identity import Binding, Purpose, SignerCertificate
 from mdm.models import Enrollment
@@ -17,6 +20,12 @@ State = Enrollment.State
 
 # Refusals that an admin decides about: a device turned up with an identity not issued for it.
 QUARANTINED = frozenset({"identity_of_another", "bound_to_another_serial", "live_enrollment"})
+
+# From being issued to enrolling it takes seconds. What let the owner in is not looked at again, so
+# an identity that was kept for later begins nothing.
+FIRST_USE = timedelta(days=1)
+# Whoever came this way proved no serial number: they said one, as a device of Apple's.
+_SAID_ONLY = "ade"
 
 
 def why_not(
@@ -64,6 +73,8 @@ _UNKNOWN: Row = {
     "state": None,
     "serial_number": None,
     "identity_sha256": None,
+    "issued_at": None,
+    "last_seen_at": None,
 }
 
 
@@ -106,6 +117,7 @@ def _without_an_admin(
     """An honest return of an erased device looks like a takeover: only an identity that is bound
     to the serial number of a live enrollment replaces it, and only that one.
     """
+    issued_at = rows[0]["issued_at"]
     bound_to = rows[0]["bound_to"]
     if bound_to is not None and (known is None or bound_to != known["id"]):
         return Refused("identity_of_another", "The identity belongs to another enrollment.")
@@ -114,9 +126,23 @@ def _without_an_admin(
         return Refused("bound_to_another_serial", "The identity was issued for another serial.")
     for row in rows:
         its_own = serial_number is not None and _same(row["serial_number"], serial_number)
+        if binding.way == _SAID_ONLY and not _may_have_been_erased(message, row, issued_at):
+            its_own = False
         if row["state"] == State.ENROLLED and not its_own and not is_bound(row, signer):
             return Refused("live_enrollment", "The device is enrolled with another identity.")
+    if bound_to is None and issued_at is not None and issued_at < timezone.now() - FIRST_USE:
+        return Refused("stale_identity", "The identity was issued long ago and never used.")
     return None
+
+
+def _may_have_been_erased(message: Authenticate, row: Row, issued_at: datetime | None) -> bool:
+    """Whether this enrollment can be that of the device which asks, from before it was erased:
+    then it has its UDID, and has not been heard of since the new identity was issued.
+    """
+    if row["key"] != message.id.key:
+        return False
+    seen = row["last_seen_at"]
+    return seen is None or issued_at is None or seen <= issued_at
 
 
 def _same(serial_number: str | None, other: str) -> bool:

@@ -36,7 +36,7 @@ def every(statement: str, parameters: Mapping[str, Any]) -> list[Row]:
 # channel of the same serial number, which is that of the known device where the message has none;
 # with which of them speaks for the device, and what an admin decided about this identity.
 AUTHENTICATE_READ = """
-SELECT e.*, r.bound_to, r.revoked, q.accepted, s.speaks,
+SELECT e.*, r.bound_to, r.revoked, r.issued_at, q.accepted, s.speaks,
        EXISTS (SELECT FROM mdm_pushcertificate WHERE topic = %(topic)s) AS topic_is_ours
 FROM (SELECT COALESCE(%(serial_number)s::text, (
     SELECT d.serial_number FROM mdm_enrollment e JOIN mdm_device d ON d.id = e.device_id
@@ -46,7 +46,8 @@ LEFT JOIN LATERAL (
     SELECT enrollment_id AS speaks FROM mdm_device WHERE serial_number = machine.serial_number
 ) s ON true
 LEFT JOIN LATERAL (
-    SELECT e.id, e.key, e.kind, e.device_id, e.state, e.identity_sha256, d.serial_number
+    SELECT e.id, e.key, e.kind, e.device_id, e.state, e.identity_sha256, e.last_seen_at,
+           d.serial_number
     FROM mdm_enrollment e JOIN mdm_device d ON d.id = e.device_id
     WHERE e.id IN (
         SELECT id FROM mdm_enrollment WHERE key = %(key)s
@@ -58,7 +59,7 @@ LEFT JOIN LATERAL (
     FOR UPDATE OF e
 ) e ON true
 LEFT JOIN LATERAL (
-    SELECT enrollment_id AS bound_to, revoked_at IS NOT NULL AS revoked
+    SELECT enrollment_id AS bound_to, revoked_at IS NOT NULL AS revoked, issued_at
     FROM mdm_identity WHERE sha256 = %(identity)s::bytea
     FOR UPDATE
 ) r ON true
@@ -115,6 +116,7 @@ SELECT id FROM enrolled
 _IDS_IF_UNKNOWN = """unused AS MATERIALIZED (
     SELECT id FROM mdm_identity
     WHERE sha256 = %(identity)s::bytea AND enrollment_id IS NULL AND revoked_at IS NULL
+          AND issued_at > %(oldest)s::timestamptz
     FOR UPDATE
 ), ids AS MATERIALIZED (
     SELECT nextval('mdm_device_id_seq') AS device, nextval('mdm_enrollment_id_seq') AS enrollment,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from celery import shared_task
+from django.contrib.sessions.models import Session
+from django.utils import timezone
 
 from mdm import retention
 from mdm.push import wake
@@ -16,5 +18,6 @@ def wake_due() -> None:
 
 @shared_task(name="mdm.tasks.remove_old")
 def remove_old() -> None:
-    """Remove history whose time is over (mdm/retention.py)."""
+    """Remove history whose time is over (mdm/retention.py), and sessions that have ended."""
     retention.remove_old()
+    Session.objects.filter(expire_date__lt=timezone.now()).delete()

@@ -20,7 +20,6 @@ from mdm.search import Contains
 from mdm.tables import Column, Filter, Table
 
 REASONS = {
-    "unknown_address": "Unknown address",
     "no_trust": "Apple’s certificates are missing here",
     "unreadable": "Unreadable",
     "unsigned": "Not signed",
@@ -29,6 +28,7 @@ REASONS = {
     "not_listed": "Not in ABM",
     "below_minimum": "Told to update",
     "signs_in": "Came without signing in",
+    "too_often": "Came too often",
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from django.db.models import OuterRef, Subquery
+from django.db.models import Count, OuterRef, Q, Subquery, Sum
 from django.urls import reverse
 from django.utils import timezone
 
@@ -19,7 +19,7 @@ from profiles.models import Default
 _LATELY = timedelta(days=1)
 _WRONG_LATELY = timedelta(days=30)
 # Reasons that a person can do something about; the others are for the page.
-_MENDABLE = ("not_listed", "no_trust", "signs_in")
+_MENDABLE = ("not_listed", "no_trust", "signs_in", "too_often")
 
 
 def trust_attention() -> Iterable[Attention]:
@@ -40,7 +40,12 @@ def refused_attention() -> Iterable[Attention]:
     rows = RefusedArrival.objects.filter(
         reason__in=_MENDABLE, last_at__gte=timezone.now() - _LATELY
     )
-    count = rows.count()
+    # One row for each device, and one that sums up all beyond a bound.
+    known, others = rows.aggregate(
+        known=Count("pk", filter=~Q(serial_number="")),
+        others=Sum("count", filter=Q(serial_number=""), default=0),
+    ).values()
+    count = known + others
     if count:
         devices = "1 device was" if count == 1 else f"{count:,} devices were"
         yield Attention(

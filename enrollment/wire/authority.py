@@ -25,6 +25,8 @@ SERVER_LIFETIME = timedelta(days=397)
 BACKDATED = timedelta(days=1)
 
 MIN_RSA_BITS, MAX_RSA_BITS = 2048, 8192
+# A huge exponent would make every verification cost milliseconds.
+MAX_EXPONENT_BITS = 33
 
 IdentityKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey
 
@@ -113,6 +115,8 @@ def check_key(public_key: object) -> IdentityKey:
     """
     match public_key:
         case rsa.RSAPublicKey():
+            if public_key.public_numbers().e.bit_length() > MAX_EXPONENT_BITS:
+                raise WeakKey("the exponent of the RSA key is larger than any that is in use")
             if MIN_RSA_BITS <= public_key.key_size <= MAX_RSA_BITS:
                 return public_key
             raise WeakKey(f"RSA keys have from 2048 to 8192 bits, not {public_key.key_size}")

@@ -3,12 +3,14 @@ certificate that Apple gave it in the factory.
 
 Validity dates are not read and SHA-1 is fine: Apple's intermediates have expired long ago, and
 devices go on with what they have. Who issued counts: Apple's root also stands above certificates
-for developers, so a device's own issuer must be a device CA. Source: Apple's "MachineInfo"; RFC
-5652, RFC 5280.
+for developers, so a device's own issuer must be a device CA. What is proven is that a device of
+Apple's signed this, not that it has this serial number: nothing in its certificate says so, and
+only attestation could. Source: Apple's "MachineInfo"; RFC 5652, RFC 5280.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -21,14 +23,19 @@ from cryptography.x509.oid import NameOID
 from mdm.protocol.errors import BadPlist
 from mdm.protocol.errors import BadSignature as BadCms
 from mdm.protocol.plist import safe_plist_loads
-from mdm.protocol.signature import read_signed_message
+from mdm.protocol.signature import is_fair, read_signed_message
 
 MAX_MESSAGE = 64 * 1024
 MAX_SERIAL = 64
 MAX_TEXT = 200
+# The root, two intermediates, the device, and room for two that a later generation may add.
 _LONGEST_CHAIN = 6
 # How the CAs are called that issue nothing but devices' certificates.
-_DEVICE_CA = "Device CA"
+_DEVICE_CA = re.compile(r"\bDevice CA\b")
+# What a device says in the second phase of an over-the-air enrollment, which it signs just so for
+# whoever asks, and never when it enrolls automatically.
+_OTHER_MESSAGES = ("CHALLENGE", "NotOnConsole", "UserID", "UserLongName", "UserShortName")
+_ALWAYS_SAID = ("UDID", "PRODUCT", "VERSION")
 
 
 class MachineInfoError(ValueError):
@@ -36,7 +43,7 @@ class MachineInfoError(ValueError):
     that it claims all the same, "" for none: good for a log, and for nothing else.
 
     MachineInfoError
-    ├── Unreadable       no CMS, no property list, or one that lacks what it must have
+    ├── Unreadable       no CMS, no property list, or one that is no MachineInfo
     ├── Unsigned         a bare property list
     ├── BadSignature     the signature is not over this content
     └── Foreign          the signer is no device of Apple's
@@ -98,6 +105,11 @@ def read(message: bytes, trust: Trust) -> MachineInfo:
     """What the device says, once it is proven that a device of Apple's says it. Raises
     MachineInfoError.
     """
+    return _machine_info(proven(message, trust))
+
+
+def proven(message: bytes, trust: Trust) -> bytes:
+    """What a device of Apple's has signed, whatever it says. Raises MachineInfoError."""
     if len(message) > MAX_MESSAGE:
         raise Unreadable("The message is larger than any MachineInfo.")
     if message.lstrip()[:1] == b"<" or message.startswith(b"bplist"):
@@ -113,7 +125,7 @@ def read(message: bytes, trust: Trust) -> MachineInfo:
             f"The signature does not prove the message: {error}", _claimed(signed.content)
         ) from error
     _check_chain(signer.der, signed.certificates, trust, _claimed(signed.content))
-    return _machine_info(signed.content)
+    return signed.content
 
 
 # --- The content ---------------------------------------------------------------------------------
@@ -127,6 +139,11 @@ def _machine_info(content: bytes) -> MachineInfo:
     serial = _serial(given.get("SERIAL"))
     if not serial:
         raise Unreadable("The message has no serial number.")
+    if any(key in given for key in _OTHER_MESSAGES):
+        raise Unreadable("This was signed for an over-the-air enrollment, not for this.", serial)
+    missing = [key for key in _ALWAYS_SAID if not _text(given.get(key))]
+    if missing:
+        raise Unreadable(f"The message does not say {missing[0]}, which every device says.", serial)
     pairing = given.get("PAIRING_TOKEN")
     return MachineInfo(
         serial_number=serial,
@@ -169,19 +186,21 @@ def _text(value: object) -> str:
 
 # --- The chain -----------------------------------------------------------------------------------
 
+# What cryptography raises for extensions that it cannot make sense of.
+_UNREADABLE = (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
+
 
 def _check_chain(leaf_der: bytes, sent: Sequence[bytes], trust: Trust, claimed: str) -> None:
-    """Raises Foreign unless a chain of signatures leads from the leaf over a device CA to one of
-    the roots themselves, whatever their names are.
+    """Raises Foreign unless the leaf was issued by a device CA below one of the roots themselves,
+    whatever their names are.
     """
     leaf = _loaded(leaf_der)
     if leaf is None:
         raise Foreign("The signer's certificate cannot be read.", claimed)
-    others = [found for each in sent if (found := _loaded(each)) is not None]
-    pool = _distinct([*trust.roots, *trust.intermediates, *others])
-    roots = {root.public_bytes(Encoding.DER) for root in trust.roots}
-    issuers = [each for each in pool if _issued(each, leaf) and _is_device_ca(each)]
-    if _is_ca(leaf) or not _lead_to(roots, issuers, pool):
+    others = [found for each in sent[:_LONGEST_CHAIN] if (found := _loaded(each)) is not None]
+    vouched = _vouched([*trust.intermediates, *others], trust.roots)
+    issuers = [each for each, _ in vouched if _is_device_ca(each)]
+    if _authority(leaf) is not None or not any(_issued(each, leaf) for each in issuers):
         raise Foreign(
             "The message is signed, but not by a device of Apple's: its certificate was issued by"
             f" {_name(leaf)}.",
@@ -189,29 +208,43 @@ def _check_chain(leaf_der: bytes, sent: Sequence[bytes], trust: Trust, claimed: 
         )
 
 
-def _lead_to(
-    roots: set[bytes], issuers: Sequence[x509.Certificate], pool: Sequence[x509.Certificate]
-) -> bool:
-    """Whether any of them goes back to a root. Each certificate is visited once, however they have
-    signed one another.
+def _vouched(
+    certificates: Sequence[x509.Certificate], roots: Sequence[x509.Certificate]
+) -> list[tuple[x509.Certificate, int]]:
+    """The CAs that the roots stand above, themselves included, and how many more each may have
+    below it. From the top down: only a key that is vouched for is calculated with, so that nobody
+    can choose how long that takes, and each certificate is visited once, however they have signed
+    one another.
     """
-    step, left = list(issuers), [each for each in pool if each not in issuers]
-    for _ in range(_LONGEST_CHAIN):
-        if any(each.public_bytes(Encoding.DER) in roots for each in step):
-            return True
-        step = [each for each in left if any(_issued(each, below) for below in step)]
-        left = [each for each in left if each not in step]
-    return False
+    left = [each for each in _distinct(certificates) if each not in roots]
+    found = step = [(root, _most_below(root, _LONGEST_CHAIN)) for root in roots]
+    while step:
+        step = [
+            (each, _most_below(each, below - 1))
+            for each in left
+            if (below := max((b for above, b in step if _issued(above, each)), default=0)) > 0
+            and _authority(each) is not None
+        ]
+        left = [each for each in left if all(each != one for one, _ in step)]
+        found = [*found, *step]
+    return found
+
+
+def _most_below(certificate: x509.Certificate, allowed: int) -> int:
+    """How many CAs may stand below this one (RFC 5280, section 4.2.1.9)."""
+    constraints = _authority(certificate)
+    own = constraints.path_length if constraints is not None else None
+    return allowed if own is None else min(own, allowed)
 
 
 def _issued(issuer: x509.Certificate, issued: x509.Certificate) -> bool:
     try:
-        if issuer.subject != issued.issuer or not _is_ca(issuer):
+        if issuer.subject != issued.issuer:
             return False
         key, algorithm = issuer.public_key(), issued.signature_hash_algorithm
         if algorithm is None:
             return False
-        if isinstance(key, rsa.RSAPublicKey):
+        if isinstance(key, rsa.RSAPublicKey) and is_fair(key):
             key.verify(
                 issued.signature, issued.tbs_certificate_bytes, padding.PKCS1v15(), algorithm
             )
@@ -224,12 +257,18 @@ def _issued(issuer: x509.Certificate, issued: x509.Certificate) -> bool:
     return True
 
 
-def _is_ca(certificate: x509.Certificate) -> bool:
+def _authority(certificate: x509.Certificate) -> x509.BasicConstraints | None:
+    """What the certificate may issue; None where it is no CA's, or cannot be read."""
     try:
-        found = certificate.extensions.get_extension_for_class(x509.BasicConstraints)
-    except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError):
-        return False
-    return found.value.ca
+        extensions = certificate.extensions
+        constraints = extensions.get_extension_for_class(x509.BasicConstraints).value
+    except (*_UNREADABLE, x509.ExtensionNotFound):
+        return None
+    try:
+        signs = extensions.get_extension_for_class(x509.KeyUsage).value.key_cert_sign
+    except x509.ExtensionNotFound:
+        signs = True
+    return constraints if constraints.ca and signs else None
 
 
 def _is_device_ca(certificate: x509.Certificate) -> bool:
@@ -237,7 +276,7 @@ def _is_device_ca(certificate: x509.Certificate) -> bool:
         names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     except ValueError:
         return False
-    return any(_DEVICE_CA in str(name.value) for name in names)
+    return any(_DEVICE_CA.search(str(name.value)) for name in names)
 
 
 def _loaded(der: bytes) -> x509.Certificate | None:

@@ -56,6 +56,7 @@ def _authenticate_parameters(
     issued: identity.Issued,
     record: bytes,
 ) -> dict[str, object]:
+    now = timezone.now()
     return {
         "key": message.id.key,
         "kind": message.id.kind,
@@ -77,7 +78,8 @@ def _authenticate_parameters(
         "binding": issued.binding.to_uri(),
         "expires_at": issued.certificate.not_valid_after_utc,
         "body": record,
-        "at": timezone.now(),
+        "at": now,
+        "oldest": now - admission.FIRST_USE,
     }
 
 

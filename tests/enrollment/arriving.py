@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from cryptography import x509
+from django.utils import timezone
 
-from abm.models import AbmDevice, Server
+from abm.models import AbmDevice, Definition, Server
 from enrollment.models import RefusedArrival
 from enrollment.wire.profile import MIME_TYPE
 from lab.devices.profile import Profile as Installed
 from lab.devices.profile import read_profile
 from mdm.audit.actor import Actor
 from mdm.models import Device
+from mdm.secrets import seal
 from mdm.wsgi import application
 from profiles import editing
-from profiles.models import Profile
+from profiles.models import Profile, Version
 from tests import machines
 from tests.enrollment import factory
 from tests.enrollment.scep_client import Client, build_csr
@@ -64,6 +67,29 @@ def identity(ca: Any, profile: Installed, number: int = 0) -> x509.Certificate |
     )
     answered = machines.call(application, "POST", "/scep?operation=PKIOperation", client.message())
     return client.read(answered.body).certificate
+
+
+def defined(server: Server, given: Profile | Version) -> Definition:
+    """Apple knows this version, or the current one, of this server."""
+    version = given.current if isinstance(given, Profile) else given
+    assert version is not None
+    made, _ = Definition.objects.update_or_create(
+        server=server,
+        reference=version.pk,
+        defaults={
+            "name": str(version),
+            "sealed_document": seal("ade_profile", b"{}"),
+            "profile_uuid": f"UUID-{version.pk}",
+            "state": Definition.State.DEFINED,
+        },
+    )
+    return made
+
+
+def expire(server: Server) -> None:
+    """Its token has expired: its list grows old."""
+    yesterday = timezone.now() - timedelta(days=1)
+    Server.objects.filter(pk=server.pk).update(token_expires_at=yesterday)
 
 
 def refused(reason: str) -> RefusedArrival:

@@ -10,6 +10,9 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
+from allauth.mfa.totp.internal import auth as totp_auth
+from django.contrib.sessions.models import Session
 from django.test import Client as Browser
 from django.utils import timezone
 from pytest_django import Settings
@@ -17,17 +20,31 @@ from pytest_django import Settings
 from abm.models import AbmDevice, Server
 from enrollment import ade, minimum
 from enrollment.models import Arrival, Challenge, RefusedArrival
+from enrollment.pages import overview
 from enrollment.wire.profile import MIME_TYPE
 from lab.devices.profile import read_profile
+from mdm import refusals, tasks
 from mdm.accounts.models import User
-from mdm.models import Enrollment
+from mdm.audit.models import AuditEvent
+from mdm.models import Enrollment, Refusal
 from mdm.wsgi import application
 from profiles import editing, following
 from profiles.models import Profile, Version
 from profiles.wire.content import new_content
 from tests import machines
+from tests.abm.connected import connect
 from tests.enrollment import factory
-from tests.enrollment.arriving import ADMIN, SERIAL, come, identity, let_in, path_of, refused
+from tests.enrollment.arriving import (
+    ADMIN,
+    SERIAL,
+    come,
+    defined,
+    expire,
+    identity,
+    let_in,
+    path_of,
+    refused,
+)
 from tests.machines import Machine
 
 # --- Let in --------------------------------------------------------------------------------------
@@ -107,7 +124,18 @@ def test_a_challenge_is_over_after_an_hour(ca: Any, office: Profile) -> None:
 def test_an_address_that_was_guessed_is_none(office: Profile) -> None:
     answered = machines.call(application, "POST", "/ade/guessed", factory.machine_info(SERIAL))
     assert (answered.status, answered.body) == (404, b"")
-    assert refused("unknown_address").serial_number == ""
+    # Whoever guesses leaves no row of their own: it is counted with other refused requests.
+    refusals.tally.write()
+    assert Refusal.objects.get(reason="unknown_ade_address").count == 1
+    assert not RefusedArrival.objects.exists()
+
+
+def test_the_address_of_a_draft_is_none_yet(office: Profile) -> None:
+    draft = editing.draft(ADMIN, office, {**new_content(), "department": "IT"})
+    path = f"/ade/{editing.secret_of(draft)}"
+    assert machines.call(application, "POST", path, factory.machine_info(SERIAL)).status == 404
+    editing.apply(ADMIN, draft)
+    let_in(machines.call(application, "POST", path, factory.machine_info(SERIAL)))
 
 
 @pytest.mark.parametrize(
@@ -155,20 +183,76 @@ def test_one_that_left_the_list_is_not_recognized_either(office: Profile) -> Non
 def test_while_the_list_is_old_a_device_with_our_profile_is_let_in_and_flagged(
     office: Profile,
 ) -> None:
-    Server.objects.update(token_expires_at=timezone.now() - timedelta(days=1))
+    defined(Server.objects.get(), office)
+    expire(Server.objects.get())
     let_in(come(office, factory.machine_info("STRANGER01")))
     [arrival] = Arrival.objects.all()
     assert arrival.flags == ["unchecked"]
 
 
+def test_a_list_that_is_old_lost_whom_it_lost_before(office: Profile) -> None:
+    defined(Server.objects.get(), office)
+    AbmDevice.objects.update(removed_at=timezone.now(), current=False)
+    expire(Server.objects.get())
+    assert come(office).status == 403
+    refused("not_listed")
+
+
+def test_a_list_that_is_old_counts_for_the_profiles_that_it_gave(office: Profile) -> None:
+    branch = connect("Branch")
+    expire(branch)
+    assert come(office, factory.machine_info("STRANGER01")).status == 403
+    defined(branch, office)
+    let_in(come(office, factory.machine_info("STRANGER01")))
+
+
+def test_a_server_that_awaits_its_first_token_makes_no_list_old(office: Profile) -> None:
+    connect("Branch")
+    Server.objects.filter(name="Branch").update(sealed_token=None, token_expires_at=None)
+    assert come(office, factory.machine_info("STRANGER01")).status == 403
+
+
 def test_cases_are_counted_and_there_is_an_end_to_them(
     office: Profile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ade, "MOST_REFUSED", 3)
+    monkeypatch.setattr(ade, "MOST_UNPROVEN", 3)
     for number in (1, 1, 2, 3, 4, 5, 5):
         come(office, factory.content(f"MADEUP{number}"))
     counts = dict(RefusedArrival.objects.values_list("serial_number", "count"))
     assert counts == {"MADEUP1": 2, "MADEUP2": 1, "MADEUP3": 1, "": 3}
+
+
+def test_whoever_makes_up_serial_numbers_hides_no_device(
+    office: Profile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ade, "MOST_UNPROVEN", 1)
+    monkeypatch.setattr(ade, "MOST_PROVEN", 2)
+    for number in range(4):
+        come(office, factory.content(f"MADEUP{number}"))
+    for number in range(4):
+        come(office, factory.machine_info(f"STRANGER{number}"))
+    counts = dict(RefusedArrival.objects.values_list("serial_number", "count"))
+    rows = RefusedArrival.objects.order_by("pk").values_list("reason", "serial_number", "count")
+    assert counts.keys() >= {"MADEUP0", "STRANGER0", "STRANGER1"}
+    assert ("unsigned", "", 3) in rows
+    assert ("not_listed", "", 2) in rows
+    # Each of them needs someone, those without a row of their own too.
+    [attention] = overview.refused_attention()
+    assert attention.what == "4 devices were refused at enrollment within a day."
+
+
+def test_there_is_an_end_to_how_often_a_device_is_let_in(
+    office: Profile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ade, "MOST_AN_HOUR", 2)
+    let_in(come(office))
+    let_in(come(office))
+    answered = come(office)
+    assert (answered.status, answered.headers["Retry-After"]) == (429, "3600")
+    assert refused("too_often").serial_number == SERIAL
+    assert Arrival.objects.count() == 2
+    Arrival.objects.update(at=timezone.now() - timedelta(hours=1))
+    let_in(come(office))
 
 
 def test_without_apples_certificates_nobody_is_believed(
@@ -204,6 +288,22 @@ def test_an_older_version_and_another_profile_are_flagged(office: Profile) -> No
     let_in(come(other))
     flags = [row.flags for row in Arrival.objects.order_by("pk")]
     assert flags == [["older_profile"], ["other_profile"]]
+
+
+def test_the_address_of_another_profile_is_no_way_round_the_sign_in(office: Profile) -> None:
+    first = Version.objects.get(profile=office)
+    path = f"/ade/{editing.secret_of(first)}"
+    editing.apply(ADMIN, editing.draft(ADMIN, office, new_content(), signs_in=True))
+    following.follow()
+    message = factory.machine_info(SERIAL)
+    assert machines.call(application, "POST", path, message).status == 403
+    assert "Apple says it does not have" in refused("signs_in").sentence
+
+    # One that was given it before, and has not been erased since, has nothing else.
+    given = defined(Server.objects.get(), first)
+    AbmDevice.objects.update(profile_uuid=given.profile_uuid)
+    let_in(machines.call(application, "POST", path, message))
+    assert Arrival.objects.get().flags == ["older_profile"]
 
 
 def test_below_the_minimum_it_updates_first_if_it_can(office: Profile) -> None:
@@ -256,11 +356,12 @@ def browse(profile: Profile) -> tuple[Browser, str]:
     return browser, path
 
 
-def fill_in(browser: Browser, path: str, name: str, password: str) -> Any:
+def fill_in(browser: Browser, path: str, name: str, password: str, code: str = "") -> Any:
     page = browser.get(path).text
     token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', page)
     assert token is not None
-    form = {"username": name, "password": password, "csrfmiddlewaretoken": token[1]}
+    form = {"username": name, "password": password, "code": code}
+    form["csrfmiddlewaretoken"] = token[1]
     return browser.post(path, form)
 
 
@@ -284,9 +385,57 @@ def test_whoever_signs_in_gets_the_profile_for_that_device(
     assert read_profile(answer.content).identity().challenge
     [arrival] = Arrival.objects.all()
     assert (arrival.serial_number, arrival.person) == (SERIAL, str(person))
+    event = AuditEvent.objects.get(action="enrollment.sign_in")
+    assert (event.actor_name, event.subject_id) == (str(person), SERIAL)
     # What was proven is used up with it, and nobody is signed in to the dashboard.
     assert browser.get(path).status_code != 200
     assert browser.get("/").status_code == 302
+
+
+def test_whoever_has_a_second_factor_needs_it(with_sign_in: Profile, person: User) -> None:
+    secret = totp_auth.generate_totp_secret()
+    totp_auth.TOTP.activate(person, secret)
+    spare = RecoveryCodes.activate(person).get_unused_codes()[0]
+    browser, path = browse(with_sign_in)
+    password = "correct horse battery"
+
+    assert "second factor" in fill_in(browser, path, "ada", password).text
+    assert "Incorrect code" in fill_in(browser, path, "ada", password, "000000").text
+    # A right code does not make up for a wrong password, and does not tell that it is wrong.
+    assert "do not go together" in fill_in(browser, path, "ada", "wrong", spare).text
+    assert not Arrival.objects.exists()
+    answer = fill_in(browser, path, "ada", password, spare)
+    assert answer["Content-Type"] == MIME_TYPE
+
+    browser, path = browse(with_sign_in)
+    assert "Incorrect code" in fill_in(browser, path, "ada", password, spare).text
+    counter = next(totp_auth.yield_hotp_counters_from_time())
+    code = totp_auth.format_hotp_value(totp_auth.hotp_value(secret, counter))
+    assert fill_in(browser, path, "ada", password, code)["Content-Type"] == MIME_TYPE
+
+
+def test_guessing_codes_there_ends_soon(with_sign_in: Profile, person: User) -> None:
+    totp_auth.TOTP.activate(person, totp_auth.generate_totp_secret())
+    browser, path = browse(with_sign_in)
+    answers = [
+        fill_in(browser, path, "ada", "correct horse battery", f"{number:06}")
+        for number in range(7)
+    ]
+    assert "Too many failed" in answers[-1].text
+
+
+def test_what_is_kept_of_a_device_until_someone_signs_in_is_small_and_ends_soon(
+    with_sign_in: Profile,
+) -> None:
+    browser, _ = browse(with_sign_in)
+    session = Session.objects.get()
+    assert len(session.session_data) < 1_000
+    assert session.expire_date < timezone.now() + timedelta(minutes=31)
+    assert browser.session["ade-device"]["serial_number"] == SERIAL
+
+    Session.objects.update(expire_date=timezone.now() - timedelta(seconds=1))
+    tasks.remove_old()
+    assert not Session.objects.exists()
 
 
 def test_guessing_passwords_there_ends_soon(with_sign_in: Profile, person: User) -> None:

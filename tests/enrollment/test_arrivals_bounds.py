@@ -30,6 +30,8 @@ from tests.enrollment.arriving import (
     ADMIN,
     SERIAL,
     come,
+    defined,
+    expire,
     identity,
     let_in,
     listed,
@@ -160,7 +162,9 @@ def test_the_server_that_has_it_now_says_which_profile_it_should_have(office: Pr
 
 
 def test_one_list_that_is_old_is_enough_to_let_it_in(office: Profile) -> None:
-    connect("Branch", token_expires_at=timezone.now() - timedelta(days=1))
+    branch = connect("Branch")
+    defined(branch, office)
+    expire(branch)
     minimum.set_minimum(ADMIN, "iOS", "27")
     let_in(come(office, factory.machine_info("STRANGER01")))
     assert Arrival.objects.get().flags == ["unchecked", "below_minimum"]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import uuid
+from datetime import timedelta
 
 import pytest
+from cryptography import x509
 from django.utils import timezone
 
 from commands import consequences, queue
@@ -38,8 +40,8 @@ def server(db):
     refusals.tally.__init__()
 
 
-def issued(purpose: Purpose = Purpose.DEVICE, **more):
-    return machines.issue(Binding(purpose, "link", str(uuid.uuid4()), **more))
+def issued(purpose: Purpose = Purpose.DEVICE, way: str = "link", **more):
+    return machines.issue(Binding(purpose, way, str(uuid.uuid4()), **more))
 
 
 def mac_with_user() -> tuple[Machine, dict[str, str]]:
@@ -117,6 +119,86 @@ def test_an_accepted_case_is_for_the_serial_number_that_the_admin_saw():
     assert device.enrollment == victim.enrollment
     new.serial_number = old.serial_number
     assert new.authenticate().status == 200
+
+
+# --- Who came by ADE said its serial number, and proved none
+
+
+def said(serial: str) -> x509.Certificate:
+    """An identity that came of a device of Apple's saying that it has this serial number."""
+    return issued(serial_number=serial, way="ade")
+
+
+def test_a_device_that_was_erased_unseen_replaces_its_own_enrollment():
+    machine = Machine.enrolled()
+    again = twin(machine, certificate=said(machine.serial_number))
+
+    assert again.authenticate().status == 200
+    assert machine.idle().status == 403
+
+
+def test_one_that_was_heard_of_since_was_not_erased():
+    machine = Machine.enrolled()
+    again = twin(machine, certificate=said(machine.serial_number))
+    Enrollment.objects.update(last_seen_at=timezone.now() + timedelta(seconds=1))
+
+    assert again.authenticate().status == 403
+
+    assert Quarantine.objects.get().reason == "live_enrollment"
+    assert machine.idle().status == 200
+
+
+def test_one_of_another_udid_is_not_the_machine_that_was_enrolled():
+    machine = Machine.enrolled()
+    other = Machine.new(
+        certificate=said(machine.serial_number), serial_number=machine.serial_number
+    )
+
+    assert other.authenticate().status == 403
+
+    assert Quarantine.objects.get().reason == "live_enrollment"
+    assert machine.idle().status == 200
+    quarantine.accept(ADMIN, Quarantine.objects.get().pk)
+    assert other.authenticate().status == 200
+
+
+def test_a_link_for_one_serial_number_lets_it_in_with_another_udid():
+    """Its board was changed: somebody made the link for this very machine."""
+    machine = Machine.enrolled()
+    other = Machine.new(
+        certificate=issued(serial_number=machine.serial_number),
+        serial_number=machine.serial_number,
+    )
+
+    assert other.authenticate().status == 200
+
+
+@pytest.mark.parametrize(("hours", "status"), [(23, 200), (25, 403)])
+def test_an_identity_that_was_kept_for_later_begins_nothing(hours, status):
+    machine = Machine.new()
+    Identity.objects.update(issued_at=timezone.now() - timedelta(hours=hours))
+
+    assert machine.authenticate().status == status
+
+    assert Enrollment.objects.exists() is (status == 200)
+    assert not Quarantine.objects.exists()
+
+
+def test_one_that_is_in_use_begins_again_however_old_it_is():
+    machine = Machine.enrolled()
+    Identity.objects.update(issued_at=timezone.now() - timedelta(days=700))
+
+    assert machine.authenticate().status == 200
+
+
+def test_what_an_admin_accepted_late_is_let_in():
+    machine = Machine.enrolled()
+    other = twin(machine, certificate=issued())
+    assert other.authenticate().status == 403
+    Identity.objects.update(issued_at=timezone.now() - timedelta(days=3))
+    quarantine.accept(ADMIN, Quarantine.objects.get().pk)
+
+    assert other.authenticate().status == 200
 
 
 # --- What has been replaced stays out

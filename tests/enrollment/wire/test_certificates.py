@@ -128,12 +128,13 @@ def test_the_curves_of_apples_hardware_are_accepted(curve: ec.EllipticCurve) -> 
     "key",
     [
         rsa.generate_private_key(65537, 1024).public_key(),
+        rsa.RSAPublicNumbers(2**40 + 1, rsa_key().public_key().public_numbers().n).public_key(),
         ec.generate_private_key(ec.SECP256K1()).public_key(),
         ec.generate_private_key(ec.SECP521R1()).public_key(),
         ed25519.Ed25519PrivateKey.generate().public_key(),
         dsa.generate_private_key(1024).public_key(),
     ],
-    ids=["rsa1024", "secp256k1", "secp521r1", "ed25519", "dsa"],
+    ids=["rsa1024", "slow", "secp256k1", "secp521r1", "ed25519", "dsa"],
 )
 def test_weak_and_unknown_keys_get_no_certificate(authority: Authority, key: object) -> None:
     with pytest.raises(WeakKey):

@@ -25,6 +25,7 @@ from enrollment.wire.machine_info import (
     Trust,
     Unreadable,
     Unsigned,
+    proven,
     read,
 )
 from lab import cms
@@ -49,6 +50,8 @@ def certificate(
     issuer_key: str = "",
     own_key: str = "",
     digest: hashes.HashAlgorithm | None = None,
+    path_length: int | None = None,
+    more: tuple[x509.ExtensionType, ...] = (),
 ) -> x509.Certificate:
     """One whose time has been over for years."""
 
@@ -63,8 +66,10 @@ def certificate(
         .serial_number(x509.random_serial_number())
         .not_valid_before(_LONG_AGO)
         .not_valid_after(_LONG_AGO + dt.timedelta(days=365))
-        .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
+        .add_extension(x509.BasicConstraints(ca=ca, path_length=path_length), critical=True)
     )
+    for each in more:
+        builder = builder.add_extension(each, critical=False)
     return builder.sign(key(issuer_key or issuer), digest or hashes.SHA256())
 
 
@@ -119,11 +124,15 @@ def test_a_message_that_a_mac_really_signed_is_believed() -> None:
     )
     apple = next(each for each in chain if each.subject == each.issuer)
     data = (_ADE / "ota-phase2-signed-by-device.p7").read_bytes()
-    info = read(data, Trust(roots=(apple,)))
-    assert info.serial_number
-    assert info.product.startswith(("Mac", "Virtual"))
+    said = plistlib.loads(proven(data, Trust(roots=(apple,))))
+    assert said["SERIAL"]
+    assert said["PRODUCT"].startswith(("Mac", "Virtual"))
     with pytest.raises(Foreign):
-        read(data, TRUST)
+        proven(data, TRUST)
+    # It was signed for somebody's over-the-air enrollment: whoever was that could send it here.
+    with pytest.raises(Unreadable, match="over-the-air") as refused:
+        read(data, Trust(roots=(apple,)))
+    assert refused.value.claimed_serial == said["SERIAL"]
 
 
 @needs_fixtures
@@ -195,20 +204,94 @@ def test_a_ca_is_no_device() -> None:
         read(message(posing, signing_key="posing"), TRUST)
 
 
-def test_many_that_have_signed_each_other_are_visited_once(
+def test_only_with_keys_that_a_root_vouches_for_is_calculated(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    # One key and one name for all: each is the issuer of each.
+    # One key and one name for all: each is the issuer of each, and could be as slow as it likes.
     knot = tuple(certificate("Our Device CA", "Our Device CA") for _ in range(12))
     own = certificate("device", "Our Device CA", ca=False)
-    asked: list[object] = []
+    asked: list[x509.Certificate] = []
     whole = machine_info._issued
     monkeypatch.setattr(
-        machine_info, "_issued", lambda issuer, issued: asked.append(1) or whole(issuer, issued)
+        machine_info,
+        "_issued",
+        lambda issuer, issued: asked.append(issuer) or whole(issuer, issued),
     )
     with pytest.raises(Foreign):
         read(message(own, knot), TRUST)
-    assert 0 < len(asked) <= (len(knot) + 3) ** 2
+    assert set(asked) == {root()}
+
+
+def test_many_that_have_signed_each_other_are_visited_once() -> None:
+    # Below the root, so that each is vouched for.
+    knot = [certificate("Our Device CA", "Root"), certificate("Our Device CA", "Our Device CA")]
+    knot += [certificate("Our Device CA", "Our Device CA") for _ in range(4)]
+    found = machine_info._vouched(knot, (root(),))
+    assert len(found) == len({each for each, _ in found}) == 7
+
+
+@pytest.mark.parametrize("name", ["Corporate Device CAtalogue", "Gadget-device CA", "NoDevice CA"])
+def test_a_ca_is_a_device_ca_by_its_whole_name(name: str) -> None:
+    other = certificate(name, "Root")
+    with pytest.raises(Foreign):
+        read(message(certificate("device", name, ca=False, own_key="device"), (other,)), TRUST)
+
+
+def usage(*, signs_certificates: bool) -> x509.KeyUsage:
+    names = "digital_signature content_commitment key_encipherment data_encipherment key_agreement"
+    others = dict.fromkeys([*names.split(), "crl_sign", "encipher_only", "decipher_only"], False)
+    return x509.KeyUsage(key_cert_sign=signs_certificates, **others)
+
+
+@pytest.mark.parametrize("signs", [True, False])
+def test_a_ca_whose_key_is_not_for_certificates_issues_none(signs: bool) -> None:
+    own = certificate("Own Device CA", "Root", more=(usage(signs_certificates=signs),))
+    sent = message(certificate("device", "Own Device CA", ca=False, own_key="device"), (own,))
+    if signs:
+        assert read(sent, TRUST).udid == "U-1"
+    else:
+        with pytest.raises(Foreign):
+            read(sent, TRUST)
+
+
+@pytest.mark.parametrize(("allowed", "believed"), [(0, False), (1, True), (None, True)])
+def test_a_ca_has_no_more_cas_below_it_than_it_may(allowed: int | None, believed: bool) -> None:
+    upper = certificate("Upper", "Root", path_length=allowed)
+    lower = certificate("Lower Device CA", "Upper")
+    sent = message(
+        certificate("device", "Lower Device CA", ca=False, own_key="device"), (upper, lower)
+    )
+    if believed:
+        assert read(sent, TRUST).udid == "U-1"
+    else:
+        with pytest.raises(Foreign):
+            read(sent, TRUST)
+
+
+def test_extensions_that_nobody_can_read_are_no_ca() -> None:
+    """An x400Address, which cryptography does not know."""
+    x400 = x509.UnrecognizedExtension(
+        x509.SubjectAlternativeName.oid, b"\x30\x06\xa3\x04\x30\x02\x31\x00"
+    )
+    odd = certificate("odd", "odd", ca=False, own_key="device", issuer_key="device", more=(x400,))
+    with pytest.raises(Foreign):
+        read(message(odd, ()), TRUST)
+    odd_ca = certificate("Odd Device CA", "Root", more=(x400,))
+    own = certificate("device", "Odd Device CA", ca=False, own_key="device")
+    with pytest.raises(Foreign):
+        read(message(own, (odd_ca,)), TRUST)
+
+
+@pytest.mark.parametrize("key", ["CHALLENGE", "NotOnConsole", "UserID"])
+def test_what_was_signed_for_an_over_the_air_enrollment_is_none(key: str) -> None:
+    with pytest.raises(Unreadable, match="over-the-air"):
+        read(message(**{key: "x"}), TRUST)
+
+
+@pytest.mark.parametrize("key", ["UDID", "PRODUCT", "VERSION"])
+def test_one_that_leaves_out_what_every_device_says_is_none(key: str) -> None:
+    with pytest.raises(Unreadable, match=key):
+        read(message(**{key: ""}), TRUST)
 
 
 def test_the_key_has_to_be_that_of_the_certificate() -> None:
