@@ -23,7 +23,7 @@ from cryptography.x509.oid import NameOID
 from mdm.protocol.errors import BadPlist
 from mdm.protocol.errors import BadSignature as BadCms
 from mdm.protocol.plist import safe_plist_loads
-from mdm.protocol.signature import is_fair, read_signed_message
+from mdm.protocol.signature import read_signed_message
 
 MAX_MESSAGE = 64 * 1024
 MAX_SERIAL = 64
@@ -244,7 +244,7 @@ def _issued(issuer: x509.Certificate, issued: x509.Certificate) -> bool:
         key, algorithm = issuer.public_key(), issued.signature_hash_algorithm
         if algorithm is None:
             return False
-        if isinstance(key, rsa.RSAPublicKey) and is_fair(key):
+        if isinstance(key, rsa.RSAPublicKey):
             key.verify(
                 issued.signature, issued.tbs_certificate_bytes, padding.PKCS1v15(), algorithm
             )

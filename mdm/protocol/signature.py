@@ -23,13 +23,7 @@ from mdm.protocol import der
 from mdm.protocol.certificate import CertificateParts, SignerCertificate, certificate_parts
 from mdm.protocol.errors import BadSignature
 
-__all__ = [
-    "SignedMessage",
-    "SignerCertificate",
-    "is_fair",
-    "read_signed_message",
-    "verify_mdm_signature",
-]
+__all__ = ["SignedMessage", "SignerCertificate", "read_signed_message", "verify_mdm_signature"]
 
 HEADER_LENGTH = 32 * 1024
 RSA_BITS = range(1024, 4097)
@@ -285,13 +279,12 @@ def _public_key(encoded: bytes) -> rsa.RSAPublicKey | ec.EllipticCurvePublicKey:
         raise BadSignature("key", "The signer's public key cannot be read.") from error
     if isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, _CURVES):
         return key
-    if isinstance(key, rsa.RSAPublicKey) and is_fair(key):
+    if isinstance(key, rsa.RSAPublicKey) and _is_fair(key):
         return key
     raise BadSignature("key", "The signer's key is of a kind or size that is not accepted.")
 
 
-def is_fair(key: rsa.RSAPublicKey) -> bool:
-    """Whether verifying with this key takes no longer than with any other."""
+def _is_fair(key: rsa.RSAPublicKey) -> bool:
     # A huge exponent would make every verification cost milliseconds.
     return key.key_size in RSA_BITS and key.public_numbers().e.bit_length() <= 33
 

@@ -295,12 +295,13 @@ def test_the_address_of_another_profile_is_no_way_round_the_sign_in(office: Prof
     path = f"/ade/{editing.secret_of(first)}"
     editing.apply(ADMIN, editing.draft(ADMIN, office, new_content(), signs_in=True))
     following.follow()
+    given = defined(Server.objects.get(), first)
+    AbmDevice.objects.update(profile_uuid="ANOTHER")
     message = factory.machine_info(SERIAL)
     assert machines.call(application, "POST", path, message).status == 403
     assert "Apple says it does not have" in refused("signs_in").sentence
 
     # One that was given it before, and has not been erased since, has nothing else.
-    given = defined(Server.objects.get(), first)
     AbmDevice.objects.update(profile_uuid=given.profile_uuid)
     let_in(machines.call(application, "POST", path, message))
     assert Arrival.objects.get().flags == ["older_profile"]
