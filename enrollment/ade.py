@@ -23,6 +23,8 @@ from enrollment.models import Arrival, RefusedArrival
 from enrollment.wire import machine_info
 from enrollment.wire.machine_info import BadSignature, Foreign, MachineInfo, Unreadable, Unsigned
 from mdm import refusals
+from mdm.audit.actor import Actor
+from mdm.audit.record import record
 from profiles import editing
 from profiles.models import Version
 
@@ -126,9 +128,9 @@ def _judged(version: Version, info: MachineInfo) -> Visitor:
     return Visitor(version=version, info=info, flags=flags)
 
 
-def let_in(visitor: Visitor, address: str, person: str = "") -> bytes:
-    """The signed enrollment profile for a visitor. Raises NotReady, and TurnedAway where it came
-    too often.
+def let_in(visitor: Visitor, address: str, person: Actor | None = None) -> bytes:
+    """The signed enrollment profile for a visitor, and for the person who signed in on it, where
+    one did. Raises NotReady, and TurnedAway where it came too often.
     """
     info = visitor.info
     with transaction.atomic():
@@ -146,10 +148,17 @@ def let_in(visitor: Visitor, address: str, person: str = "") -> bytes:
             build=info.build[:64],
             language=info.language[:64],
             version=visitor.version,
-            person=person[:200],
+            person=person.name if person else "",
             flags=list(visitor.flags),
             address=address[:64],
         )
+        if person is not None:
+            record(
+                person,
+                "enrollment.sign_in",
+                subject_kind="device",
+                subject_id=info.serial_number,
+            )
     return profile
 
 
@@ -157,7 +166,7 @@ def note(refused: TurnedAway, address: str) -> None:
     """Keep that, and why, someone was refused."""
     if refused.reason == UNKNOWN_ADDRESS:
         # That anybody can say who knows nothing: it is counted with the other rubbish.
-        refusals.tally.add("unknown_ade_address", address=address, detail=str(refused))
+        refusals.tally.add("unknown_profile_address", address=address, detail=str(refused))
         return
     now = timezone.now()
     if _noted(refused.serial_number, refused, address, now):

@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 
 import structlog
 from django.conf import settings
+from django.contrib.sessions.backends.db import SessionStore
 from django.core.cache import cache
 from django.db import connection
 from django.utils import timezone
@@ -55,6 +56,11 @@ def limit() -> datetime:
 def remove_old(rows: int = BATCH) -> int:
     """Remove what the core keeps no longer; returns how many rows. See `run`."""
     return run("mdm", TABLES, rows)
+
+
+def remove_sessions() -> None:
+    """Remove sessions that have ended: Django keeps each until somebody comes back with it."""
+    SessionStore.clear_expired()
 
 
 def run(whose: str, tables: Sequence[Table], rows: int) -> int:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from celery import shared_task
-from django.contrib.sessions.models import Session
-from django.utils import timezone
 
 from mdm import retention
 from mdm.push import wake
@@ -18,6 +16,6 @@ def wake_due() -> None:
 
 @shared_task(name="mdm.tasks.remove_old")
 def remove_old() -> None:
-    """Remove history whose time is over (mdm/retention.py), and sessions that have ended."""
+    """Remove history whose time is over, and sessions that have ended (mdm/retention.py)."""
     retention.remove_old()
-    Session.objects.filter(expire_date__lt=timezone.now()).delete()
+    retention.remove_sessions()

@@ -16,7 +16,6 @@ from allauth.mfa.base.forms import AuthenticateForm
 from allauth.mfa.utils import is_mfa_enabled
 from django.conf import settings
 from django.core.exceptions import ValidationError
-from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.cache import never_cache
@@ -29,7 +28,6 @@ from enrollment.wire.machine_info import MAX_MESSAGE, MachineInfo
 from enrollment.wire.profile import MIME_TYPE
 from mdm.accounts.models import User
 from mdm.audit.actor import Actor
-from mdm.audit.record import record
 
 _HEADER = "x-apple-aspen-deviceinfo"
 _KEPT = "ade-device"
@@ -76,23 +74,11 @@ def _answered(request: HttpRequest, visitor: ade.Visitor, address: str) -> HttpR
     if missing:
         return _form(request, visitor, name, missing)
     try:
-        profile = _let_in(visitor, person, address)
+        profile = ade.let_in(visitor, address, Actor.person(person, address=address))
     except NotReady as error:
         return _form(request, visitor, name, f"{error} Try again then.")
     request.session.flush()
     return HttpResponse(profile, content_type=MIME_TYPE)
-
-
-@transaction.atomic
-def _let_in(visitor: ade.Visitor, person: User, address: str) -> bytes:
-    profile = ade.let_in(visitor, address, person=str(person))
-    record(
-        Actor.person(person, address=address),
-        "enrollment.sign_in",
-        subject_kind="device",
-        subject_id=visitor.info.serial_number,
-    )
-    return profile
 
 
 def _second_factor(request: HttpRequest, person: User) -> str:

@@ -126,7 +126,7 @@ def test_an_address_that_was_guessed_is_none(office: Profile) -> None:
     assert (answered.status, answered.body) == (404, b"")
     # Whoever guesses leaves no row of their own: it is counted with other refused requests.
     refusals.tally.write()
-    assert Refusal.objects.get(reason="unknown_ade_address").count == 1
+    assert Refusal.objects.get(reason="unknown_profile_address").count == 1
     assert not RefusedArrival.objects.exists()
 
 
