@@ -6,7 +6,6 @@ import json
 from datetime import timedelta
 
 import pytest
-from django.db import connection
 from django.utils import timezone
 
 from abm import assignment, conversation, copies, disowns, runs, tasks
@@ -14,6 +13,7 @@ from abm.models import Definition, Server, SyncRun
 from lab.dep.faults import FaultKind
 from mdm import secrets
 from tests.abm.apple import ADMIN, Apple
+from tests.abm.connected import somebody_talks
 from tests.abm.patience import PATIENT
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -87,11 +87,8 @@ def test_a_server_that_cannot_be_asked_is_named(defined: Definition) -> None:
 
 
 def test_while_others_talk_with_apple_it_says_so(defined: Definition) -> None:
-    other = connection.copy()
-    with other.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_lock(%s, %s)", [conversation._LOCK, defined.server_id])
+    with somebody_talks(defined.server_id):
         found = fetched(asked(defined))
-    other.close()
     assert found.copy_problem.endswith("Try again in a moment.")
 
 

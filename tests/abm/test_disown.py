@@ -7,16 +7,16 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import connection
 from django.utils import timezone
 
-from abm import client, conversation, disowns, runs, servers, sync, tasks
+from abm import client, disowns, runs, servers, sync, tasks
 from abm.disowns import CannotDisown
 from abm.models import AbmDevice, Disown, DisownDevice, LedgerEntry, Server, SyncRun
 from lab.dep.faults import FaultKind
 from mdm.audit.models import AuditEvent
 from mdm.audit.record import NotAllowed
 from tests.abm.apple import ADMIN, Apple
+from tests.abm.connected import somebody_talks
 from tests.abm.patience import PATIENT
 from tests.abm.scripted import Script
 
@@ -417,12 +417,9 @@ def test_while_a_sync_is_under_way_it_waits_for_its_end(
     lab_apple: Apple, office: Server, published: list[tuple[str, int]]
 ) -> None:
     disown = disowns.ask(ADMIN, ids(office))
-    other = connection.copy()
-    with other.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_lock(%s, %s)", [conversation._LOCK, office.pk])
+    with somebody_talks(office.pk):
         carried_out(office)
         said = disowns.waits_for(office, timezone.now())
-    other.close()
     assert set(states(disown).values()) == {"Waiting"}
     assert said == "A sync of Office is under way; they come when it is through."
 
@@ -438,12 +435,9 @@ def test_the_sync_that_it_calls_for_is_not_lost_where_apple_is_taken(
 ) -> None:
     disowns.ask(ADMIN, ids(office)[:1])
     carried_out(office)
-    other = connection.copy()
-    with other.cursor() as cursor:
-        # The assignment, which follows at once and is quicker than the sync's worker.
-        cursor.execute("SELECT pg_advisory_lock(%s, %s)", [conversation._LOCK, office.pk])
+    # The assignment, which follows at once and is quicker than the sync's worker.
+    with somebody_talks(office.pk):
         tasks.sync(office.pk)
-    other.close()
     assert len(rows(office)) == 3
 
     published.clear()

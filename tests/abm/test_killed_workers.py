@@ -98,7 +98,7 @@ def take_connection(server: Server) -> None:
     """The worker that is at this server loses its connection, and with it the lock."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'"
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_locks WHERE locktype = 'advisory'"
             " AND classid = %s AND objid = %s AND database ="
             " (SELECT oid FROM pg_database WHERE datname = current_database())",
             [conversation._LOCK, server.pk],

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import psycopg
 import pytest
-from django.db import connection
 
 from abm import conversation, runs, servers, state, sync
 from abm.models import AbmDevice, LedgerEntry, Server, SyncRun
 from mdm.audit.actor import Actor
 from mdm.models import Device
 from mdm.webhooks.models import Event
-from tests.abm.connected import connect
+from tests.abm.connected import connect, somebody_talks
 from tests.abm.patience import PATIENT
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-# Django's own ways with a connection.
-_PLAIN = {"cursor_factory": psycopg.Cursor, "context": None, "autocommit": True}
 
 SESSION = {"auth_session_token": "s"}
 ACCOUNT = {"server_uuid": "UUID", "server_name": "Apple's name", "org_name": "Acme"}
@@ -244,9 +239,7 @@ def test_what_someone_deleted_here_comes_back_while_abm_lists_it(script, server)
 
 
 def test_while_one_process_syncs_another_leaves_the_server_alone(script, server):
-    with psycopg.connect(**connection.get_connection_params() | _PLAIN) as other:
-        other.execute("SELECT pg_advisory_lock(%s, %s)", [conversation._LOCK, server.pk])
-
+    with somebody_talks(server.pk):
         assert conversation.taken(server.pk)
         assert sync.sync(server.pk, PATIENT) is None
 
