@@ -53,6 +53,21 @@ class ServerViewSet(
 ):
     """Our MDM servers in Apple Business Manager."""
 
+    rights = {
+        "list": "server.read",
+        "retrieve": "server.read",
+        "create": "abm.connect",
+        "partial_update": "abm.connect",
+        "destroy": "abm.connect",
+        "certificate": "abm.connect",
+        "new_key": "abm.connect",
+        "token": "server.read",
+        "post token": "abm.connect",
+        "sync": "abm.sync",
+        "assignment": "server.read",
+        "pause_assignment": "abm.assign.pause",
+        "resume_assignment": "abm.assign.pause",
+    }
     queryset = Server.objects.filter(disconnected_at=None)
     serializer_class = ServerSerializer
     filter_backends = ()
@@ -181,6 +196,10 @@ class RunViewSet(
 ):
     """Runs of the sync, newest first."""
 
+    rights = {
+        "list": "server.read",
+        "retrieve": "server.read",
+    }
     queryset = SyncRun.objects.all()
     filterset_class = RunFilter
     lookup_value_converter = "int"
@@ -215,6 +234,10 @@ class AbmDeviceViewSet(
 ):
     """Serial numbers that ABM lists for our servers, or once did."""
 
+    rights = {
+        "list": "server.read",
+        "retrieve": "server.read",
+    }
     queryset = AbmDevice.objects.all()
     serializer_class = AbmDeviceSerializer
     filterset_class = AbmDeviceFilter
@@ -226,6 +249,12 @@ class DisownViewSet(
 ):
     """Devices that someone had Apple take out of the organization, newest first."""
 
+    rights = {
+        "list": "server.read",
+        "retrieve": "server.read",
+        "create": "abm.disown",
+        "stop": "abm.disown",
+    }
     queryset = Disown.objects.all()
     filter_backends = ()
     lookup_value_converter = "int"
@@ -268,6 +297,9 @@ class DisownDeviceFilter(django_filters.FilterSet):  # type: ignore[misc]
 class DisownDeviceViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[DisownDevice]):
     """What became of each device that someone had disowned."""
 
+    rights = {
+        "list": "server.read",
+    }
     queryset = DisownDevice.objects.all()
     serializer_class = DisownDeviceSerializer
     filterset_class = DisownDeviceFilter
@@ -287,6 +319,9 @@ class LedgerFilter(django_filters.FilterSet):  # type: ignore[misc]
 class LedgerViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[LedgerEntry]):
     """Every operation that Apple sent and every decision that was taken, newest first."""
 
+    rights = {
+        "list": "server.read",
+    }
     queryset = LedgerEntry.objects.all()
     serializer_class = LedgerSerializer
     filterset_class = LedgerFilter

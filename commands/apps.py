@@ -11,12 +11,14 @@ class CommandsConfig(AppConfig):
     name = "commands"
 
     def ready(self) -> None:
-        from commands import connect, queue
+        from commands import catalog, connect, queue
         from commands.pages import registered
         from mdm import endpoints, signals, statements
+        from mdm.accounts import rights
 
         endpoints.handle_connect_with(connect.connect)
         registered.register()
+        rights.ALSO[:] = [each.request_type for each in catalog.all_types() if each.destructive]
 
         def on_ended(enrollment_id: int, **_: Any) -> None:
             queue.clear(enrollment_id, because="the enrollment ended")

@@ -8,16 +8,22 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 
 from django.db import connection
-from django.db.models import Count
+from django.db.models import Count, QuerySet
 
 from commands.models import Command, QueueEntry, Reply
+from mdm.accounts.rights import Where
 
 
-def states(commands: Iterable[Command]) -> dict[int, dict[str, int]]:
-    """How many entries of each command are in each state, by the command's id."""
+def states(
+    commands: Iterable[Command], seen: QuerySet[QueueEntry] | None = None
+) -> dict[int, dict[str, int]]:
+    """How many entries of each command are in each state, by the command's id; of those entries
+    alone that `seen` holds, where someone may not see all.
+    """
     counts: dict[int, dict[str, int]] = defaultdict(dict)
+    entries = QueueEntry.objects.all() if seen is None else seen
     rows = (
-        QueueEntry.objects.filter(command__in=[command.pk for command in commands])
+        entries.filter(command__in=[command.pk for command in commands])
         .values_list("command_id", "state")
         .annotate(count=Count("id"))
     )
@@ -41,8 +47,10 @@ def errors(entries: Iterable[QueueEntry]) -> dict[tuple[int, uuid.UUID], str]:
     }
 
 
-def reasons(command: Command) -> list[tuple[str, int]]:
-    """Why devices refused a command, in words, with how often; the most frequent twenty."""
+def reasons(command: Command, where: Where) -> list[tuple[str, int]]:
+    """Why the devices that `where` covers refused a command, in words, with how often; the most
+    frequent twenty.
+    """
     with connection.cursor() as cursor:
         cursor.execute(
             """
@@ -50,9 +58,15 @@ def reasons(command: Command) -> list[tuple[str, int]]:
             FROM commands_queueentry q
             LEFT JOIN commands_reply r USING (enrollment_id, command_uuid)
             WHERE q.command_id = %s AND q.state IN ('Error', 'CommandFormatError')
+                  AND (%s OR EXISTS (
+                      SELECT 1
+                      FROM mdm_enrollment e
+                      JOIN mdm_device d ON d.id = e.device_id
+                      JOIN mdm_groupmember m ON m.serial_number = d.serial_number
+                      WHERE e.id = q.enrollment_id AND m.group_id = ANY (%s)))
             GROUP BY 1 ORDER BY 2 DESC LIMIT 20
             """,
-            [command.pk],
+            [command.pk, where.everywhere, list(where.groups)],
         )
         rows = cursor.fetchall()
     counts: Counter[str] = Counter()

@@ -19,17 +19,23 @@ from django.utils import timezone
 from commands import catalog, facts
 from commands.catalog import CommandType, Extras, Facts
 from commands.models import Command, Payload, QueueEntry
+from mdm.accounts.rights import Where
 from mdm.audit.actor import Actor
-from mdm.audit.record import allow, record
+from mdm.audit.record import allow, record, somewhere
 from mdm.checkin import UNLOCK_TOKEN
 from mdm.models import Enrollment, Escrow
 from mdm.protocol.connect import command_plist
 from mdm.push.wake import wake
+from mdm.scope import within
 from mdm.secrets import seal, unseal
 
 COMMAND = "command"
 
 State = QueueEntry.State
+
+# From an entry to the device that it is for.
+TO_THE_SERIAL_NUMBER = "enrollment__device__serial_number"
+BEYOND = "Your role does not let you send this to this device."
 
 # Not with the device: these can be cancelled.
 CANCELLABLE = (State.QUEUED, State.NOT_NOW)
@@ -90,13 +96,14 @@ def enqueue(
     it. Raises NotAllowed, catalog.UnknownRequestType, catalog.InvalidParameters, and
     NobodyCanRunIt where nobody is left.
     """
-    allow(actor, "command.send")
+    somewhere(actor, "command.send")
     command_type, params = catalog.prepare(request_type, parameters)
+    where = may_send(actor, command_type)
     ids = sorted(set(enrollments))
     with transaction.atomic():
         if len(ids) > _BULK:
             _one_bulk_at_a_time()
-        able, refused = _judge(command_type, params, ids)
+        able, refused = _judge(command_type, params, ids, where)
         if not able:
             raise NobodyCanRunIt(refused)
         command = _create(actor, command_type, params)
@@ -120,6 +127,13 @@ def enqueue(
     return Enqueued(command, made, len(receivers) - made, refused)
 
 
+def may_send(actor: Actor, command_type: CommandType) -> Where:
+    """To which devices `actor` may send this. Raises NotAllowed where to none."""
+    if command_type.destructive:
+        return somewhere(actor, "command.destroy", command_type.request_type)
+    return somewhere(actor, "command.send")
+
+
 def why_not(
     command_type: CommandType, state: str, about: Facts, params: Mapping[str, object] | None = None
 ) -> str | None:
@@ -132,9 +146,11 @@ def why_not(
 
 def cancel(actor: Actor, entry_id: int) -> None:
     """Take a command out of the queue. Raises NotAllowed and CannotCancel."""
-    allow(actor, "command.cancel")
+    somewhere(actor, "command.cancel")
     with transaction.atomic():
-        entry = QueueEntry.objects.select_for_update().get(pk=entry_id)
+        rows = QueueEntry.objects.select_for_update(of=("self",))
+        entry = rows.select_related("enrollment__device").get(pk=entry_id)
+        allow(actor, "command.cancel", device=entry.enrollment.device)
         if entry.state not in CANCELLABLE:
             raise CannotCancel(_why_not_cancel(entry))
         _finish(QueueEntry.objects.filter(pk=entry.pk), State.CANCELLED, f"by {actor.name}")
@@ -148,10 +164,13 @@ def cancel(actor: Actor, entry_id: int) -> None:
 
 
 def cancel_rest(actor: Actor, command: Command) -> int:
-    """Cancel a command wherever it has not been delivered; returns for how many."""
-    allow(actor, "command.cancel")
+    """Cancel a command wherever it has not been delivered and `actor` may; returns for how many.
+    Raises NotAllowed.
+    """
+    where = somewhere(actor, "command.cancel")
     with transaction.atomic():
         waiting = QueueEntry.objects.filter(command=command, state__in=CANCELLABLE)
+        waiting = within(waiting, where, TO_THE_SERIAL_NUMBER)
         count = _finish(waiting, State.CANCELLED, f"by {actor.name}")
         record(
             actor,
@@ -212,16 +231,20 @@ def _one_bulk_at_a_time() -> None:
 
 
 def _judge(
-    command_type: CommandType, params: dict[str, object], ids: list[int]
+    command_type: CommandType, params: dict[str, object], ids: list[int], where: Where
 ) -> tuple[dict[Facts, list[int]], list[Refused]]:
     """The able receivers by their facts, and the refused ones."""
     known = facts.of(ids, briefly=command_type.coalesce)
+    outside = beyond(ids, where)
     verdicts: dict[tuple[str, Facts], str | None] = {}
     able: dict[Facts, list[int]] = defaultdict(list)
     refused: list[Refused] = []
     for pk in ids:
         if pk not in known:
             refused.append(Refused(pk, f"There is no enrollment {pk}."))
+            continue
+        if pk in outside:
+            refused.append(Refused(pk, BEYOND))
             continue
         if known[pk] not in verdicts:
             verdicts[known[pk]] = why_not(command_type, *known[pk], params)
@@ -231,6 +254,15 @@ def _judge(
         else:
             refused.append(Refused(pk, reason))
     return able, refused
+
+
+def beyond(ids: list[int], where: Where) -> set[int]:
+    """Those of these enrollments whose devices `where` does not cover."""
+    if where.everywhere:
+        return set()
+    rows = Enrollment.objects.extra(where=["mdm_enrollment.id = ANY(%s)"], params=[ids])
+    covered = within(rows, where, "device__serial_number")
+    return set(ids) - set(covered.values_list("pk", flat=True))
 
 
 def _create(actor: Actor, command_type: CommandType, params: dict[str, object]) -> Command:

@@ -10,6 +10,11 @@ from enum import StrEnum
 
 from django.db import connection
 
+from mdm.accounts.rights import Where
+from mdm.audit.actor import Actor
+from mdm.models import Enrollment
+from mdm.scope import within
+
 
 class NameKind(StrEnum):
     """What sort of name a receiver was given by."""
@@ -47,8 +52,9 @@ class Found:
     unfound: list[Unfound] = field(default_factory=list)
 
 
-def find(names: Mapping[NameKind, Iterable[object]]) -> Found:
+def find(actor: Actor, names: Mapping[NameKind, Iterable[object]]) -> Found:
     """The enrollments that `names` mean. A device stands for the enrollment that speaks for it now.
+    Those of devices that `actor` may not see are as if they were not there.
 
     A name of the wrong type or form is not an error but one that leads nowhere.
     """
@@ -62,7 +68,21 @@ def find(names: Mapping[NameKind, Iterable[object]]) -> Found:
             else:
                 wanted[key] = Name(kind, _shown(name))
         _look_up(kind, wanted, found)
+    _hide(found, actor.where("device.read"))
     return found
+
+
+def _hide(found: Found, where: Where) -> None:
+    """Let those lead nowhere whose devices are not covered."""
+    if where.everywhere:
+        return
+    rows = Enrollment.objects.extra(
+        where=["mdm_enrollment.id = ANY(%s)"], params=[list(found.enrollments)]
+    )
+    seen = set(within(rows, where, "device__serial_number").values_list("pk", flat=True))
+    for hidden in found.enrollments.keys() - seen:
+        name = found.enrollments.pop(hidden)
+        found.unfound.append(Unfound(name, _NOBODY[name.kind]))
 
 
 def _look_up(kind: NameKind, wanted: dict[int | str, Name], found: Found) -> None:

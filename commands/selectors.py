@@ -4,33 +4,44 @@ what is known of receivers in `facts.py`.
 
 from __future__ import annotations
 
-from django.db.models import QuerySet
+from django.db.models import Exists, OuterRef, QuerySet
 
 from commands import catalog
-from commands.models import QueueEntry, Reply
-from commands.queue import COMMAND
+from commands.models import Command, QueueEntry, Reply
+from commands.queue import COMMAND, TO_THE_SERIAL_NUMBER
 from mdm.audit.actor import Actor
 from mdm.audit.record import allow
+from mdm.scope import within
 from mdm.secrets import unseal
 
 
-def entries() -> QuerySet[QueueEntry]:
-    """Entries with what a list shows of them: command, enrollment and device, no bytes."""
-    return QueueEntry.objects.select_related("command", "enrollment__device").defer(
+def seen(actor: Actor) -> QuerySet[QueueEntry]:
+    """The entries that `actor` may see, bare."""
+    return within(QueueEntry.objects.all(), actor.where("command.read"), TO_THE_SERIAL_NUMBER)
+
+
+def jobs(actor: Actor) -> QuerySet[Command]:
+    """The commands of which `actor` may see an entry at least."""
+    if actor.where("command.read").everywhere:
+        return Command.objects.all()
+    return Command.objects.filter(Exists(seen(actor).filter(command=OuterRef("pk"))))
+
+
+def entries(rows: QuerySet[QueueEntry] | None = None) -> QuerySet[QueueEntry]:
+    """These entries, or all, with what a list shows of them: command, enrollment and device, no
+    bytes.
+    """
+    found = QueueEntry.objects.all() if rows is None else rows
+    return found.select_related("command", "enrollment__device").defer(
         "sealed_payload", "enrollment__sealed_push_token", "enrollment__push_magic"
     )
-
-
-def history(enrollment_id: int) -> QuerySet[QueueEntry]:
-    """The commands of an enrollment, the newest first."""
-    return entries().filter(enrollment=enrollment_id).order_by("-id")
 
 
 def raw_request(actor: Actor, entry: QueueEntry) -> str | None:
     """The command as the device gets it, XML with its secrets masked; None where no bytes are
     kept. Raises NotAllowed and Unsealable.
     """
-    allow(actor, "command.read")
+    allow(actor, "command.read", device=entry.enrollment.device)
     sealed = entry.sealed_payload or (entry.payload.sealed if entry.payload else None)
     return None if sealed is None else _masked(entry, unseal(COMMAND, sealed))
 
@@ -39,7 +50,7 @@ def raw_reply(actor: Actor, entry: QueueEntry) -> str | None:
     """The device's answer as it came, XML with its secrets masked; None before it has answered.
     Raises NotAllowed and Unsealable.
     """
-    allow(actor, "command.read")
+    allow(actor, "command.read", device=entry.enrollment.device)
     reply = reply_to(entry)
     return None if reply is None else _masked(entry, unseal(_REPLY, reply.sealed_body))
 

@@ -34,6 +34,12 @@ class LinkViewSet(
 ):
     """Links that let people enroll a device."""
 
+    rights = {
+        "list": "server.read",
+        "retrieve": "server.read",
+        "create": "link.create",
+        "revoke": "link.revoke",
+    }
     queryset = EnrollmentLink.objects.defer("sealed_token", "token_sha256")
     serializer_class = LinkSerializer
     filter_backends = ()
@@ -77,6 +83,9 @@ class ArrivalFilter(django_filters.FilterSet):  # type: ignore[misc]
 class ArrivalViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Arrival]):
     """Devices that came by Automated Device Enrollment and were let in, newest first."""
 
+    rights = {
+        "list": "server.read",
+    }
     queryset = Arrival.objects.select_related("version__profile")
     serializer_class = ArrivalSerializer
     filterset_class = ArrivalFilter
@@ -96,6 +105,9 @@ class RefusedArrivalFilter(django_filters.FilterSet):  # type: ignore[misc]
 class RefusedArrivalViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[RefusedArrival]):
     """Devices, or whoever it was, that asked to enroll automatically and were refused, and why."""
 
+    rights = {
+        "list": "server.read",
+    }
     queryset = RefusedArrival.objects.all()
     serializer_class = RefusedArrivalSerializer
     filterset_class = RefusedArrivalFilter
@@ -104,6 +116,10 @@ class RefusedArrivalViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Refus
 class MinimumOSViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[MinimumOS]):
     """The oldest OS version that devices of each platform may enroll with."""
 
+    rights = {
+        "list": "server.read",
+        "create": "minimum_os.set",
+    }
     queryset = MinimumOS.objects.order_by("pk")
     serializer_class = MinimumOSSerializer
     filter_backends = ()

@@ -39,7 +39,7 @@ def follow(limit: int = _STEP) -> int:
 
 def release(actor: Actor, enrollment: Enrollment) -> None:
     """Let a device go now. Raises NotAllowed, and QueueError where it cannot take the command."""
-    allow(actor, "enrollment.configured")
+    allow(actor, "enrollment.configured", device=enrollment.device)
     with transaction.atomic():
         enqueue(actor, request_type=_RELEASE, parameters={}, enrollments=[enrollment.pk])
         Holding.objects.filter(pk=enrollment.pk, released_at=None).update(

@@ -87,7 +87,7 @@ def for_renewal(actor: Actor, enrollment: Enrollment) -> str:
 
     Raises NotAllowed.
     """
-    allow(actor, "identity.renew")
+    allow(actor, "identity.renew", device=enrollment.device)
     secret = secrets.token_urlsafe(_SECRET_BYTES)
     challenge = Challenge.objects.create(
         secret_sha256=_hash(secret),

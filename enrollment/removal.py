@@ -9,6 +9,7 @@ from commands.models import QueueEntry
 from commands.queue import Enqueued, enqueue
 from enrollment.wire.profile import PROFILE_IDENTIFIER
 from mdm.audit.actor import Actor
+from mdm.audit.record import allow
 from mdm.models import Enrollment
 
 _COMMAND = "RemoveProfile"
@@ -16,6 +17,7 @@ _COMMAND = "RemoveProfile"
 
 def ask(actor: Actor, enrollment: Enrollment) -> Enqueued:
     """Send the removal. Raises NotAllowed, and QueueError where the device cannot take it."""
+    allow(actor, "enrollment.release", device=enrollment.device)
     return enqueue(
         actor,
         request_type=_COMMAND,

@@ -53,7 +53,7 @@ _ACTS = {
 }
 
 
-@page
+@page("server.read")
 def portal(request: HttpRequest) -> HttpResponse:
     query = request.GET.get("q", "").strip()[:64]
     context: dict[str, Any] = {
@@ -71,14 +71,14 @@ def portal(request: HttpRequest) -> HttpResponse:
     return render(request, "lab/portal_live.html" if fragment else "lab/portal.html", context)
 
 
-@action
+@action("abm.connect")
 def add_server(request: HttpRequest) -> HttpResponse:
     name, certificate = request.POST.get("name", ""), _text_of(request, "certificate")
     _order(request, f"{name} is there.", "server", name=name, certificate=certificate)
     return back(request, "lab-portal")
 
 
-@action
+@action("server.read")
 def token(request: HttpRequest) -> HttpResponse:
     """Download a server token: the one before it is over."""
     name, certificate = request.POST.get("name", ""), _text_of(request, "certificate")
@@ -96,7 +96,7 @@ def token(request: HttpRequest) -> HttpResponse:
     return answer
 
 
-@action
+@action("abm.connect")
 def buy(request: HttpRequest) -> HttpResponse:
     count = forms.number(request, MOST_AT_ONCE)
     if count is None:
@@ -107,7 +107,7 @@ def buy(request: HttpRequest) -> HttpResponse:
     return back(request, "lab-portal")
 
 
-@action
+@action("abm.connect")
 def devices(request: HttpRequest) -> HttpResponse:
     """Do something to the devices whose serial numbers are given."""
     act, value = request.POST.get("act", ""), request.POST.get("value", "")
@@ -122,7 +122,7 @@ def devices(request: HttpRequest) -> HttpResponse:
     return back(request, "lab-portal")
 
 
-@action
+@action("server.read")
 def csv(request: HttpRequest) -> HttpResponse:
     try:
         told = _ask("csv", name=request.POST.get("name", ""), text=_text_of(request, "file"))
@@ -135,7 +135,7 @@ def csv(request: HttpRequest) -> HttpResponse:
     return back(request, "lab-portal")
 
 
-@action
+@action("abm.connect")
 def default(request: HttpRequest) -> HttpResponse:
     family, name = request.POST.get("family", ""), request.POST.get("name", "")
     told = f"{family} devices go to {name or 'no server'} from now on."
@@ -143,7 +143,7 @@ def default(request: HttpRequest) -> HttpResponse:
     return back(request, "lab-portal")
 
 
-@action
+@action("abm.connect")
 def fault(request: HttpRequest) -> HttpResponse:
     word = request.POST.get("fault", "")
     told = "Requests are answered as usual." if word == "clear" else "The fault is ordered."

@@ -55,14 +55,14 @@ _TONES = {
 }
 
 
-@page
+@page("server.read")
 def lab(request: HttpRequest) -> HttpResponse:
     context = _status()
     name = "lab/live.html" if is_fragment(request, "lab-live") else "lab/lab.html"
     return render(request, name, context)
 
 
-@action
+@action("abm.connect")
 def add(request: HttpRequest) -> HttpResponse:
     count = forms.number(request, MOST_AT_ONCE)
     if count is None:
@@ -72,7 +72,7 @@ def add(request: HttpRequest) -> HttpResponse:
     return back(request, "lab")
 
 
-@action
+@action("abm.connect")
 def device(request: HttpRequest) -> HttpResponse:
     serial, word = request.POST.get("serial", ""), request.POST.get("fault", "")
     if word == "activate":
@@ -87,7 +87,7 @@ def device(request: HttpRequest) -> HttpResponse:
     return back(request, "lab")
 
 
-@action
+@action("abm.connect")
 def apns(request: HttpRequest) -> HttpResponse:
     word = request.POST.get("fault", "")
     told = "Pushes are answered as usual." if word == "clear" else "The next pushes are spoiled."

@@ -30,7 +30,7 @@ def wake(actor: Actor, enrollment: Enrollment) -> None:
 
     Raises NotAllowed and NotEnrolled.
     """
-    allow(actor, "enrollment.wake")
+    allow(actor, "enrollment.wake", device=enrollment.device)
     if not push.wake([enrollment.pk], refused_too=True):
         raise NotEnrolled("This device is not enrolled now, so it cannot be woken.")
     record(actor, "enrollment.wake", subject_kind="enrollment", subject_id=enrollment.key)
@@ -40,7 +40,7 @@ def wake(actor: Actor, enrollment: Enrollment) -> None:
 def release(actor: Actor, enrollment: Enrollment) -> None:
     """End management here. Whatever the device says afterwards is refused, and the next identity
     that enrolls it is let in. Raises NotAllowed."""
-    allow(actor, "enrollment.release")
+    allow(actor, "enrollment.release", device=enrollment.device)
     checkin.end(enrollment.pk, Enrollment.State.RELEASED, at=timezone.now(), record=None)
     record(
         actor,
@@ -57,7 +57,7 @@ def release(actor: Actor, enrollment: Enrollment) -> None:
 def retire(actor: Actor, device: Device) -> None:
     """Take a device out of service: it leaves the lists, its enrollments are released, its
     history stays. Enrolling it again brings it back. Raises NotAllowed."""
-    allow(actor, "device.retire")
+    allow(actor, "device.retire", device=device)
     for enrollment in _live(device):
         release(actor, enrollment)
     device.retired_at = timezone.now()
@@ -70,7 +70,7 @@ def retire(actor: Actor, device: Device) -> None:
 @transaction.atomic
 def unretire(actor: Actor, device: Device) -> None:
     """Put a retired device back on the lists. Raises NotAllowed."""
-    allow(actor, "device.retire")
+    allow(actor, "device.retire", device=device)
     device.retired_at = None
     device.save(update_fields=["retired_at"])
     signals.devices_heard.send(Device, device_ids=[device.pk])

@@ -7,7 +7,7 @@ core's own entries stand in `mdm/pages/registered.py`.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -16,16 +16,21 @@ from django.http import HttpRequest, QueryDict
 from django.urls import reverse
 from django.utils.functional import SimpleLazyObject
 
+from mdm.audit.actor import Actor
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A line of the navigation. `section` groups entries; "" stands at the top level."""
+    """A line of the navigation, for those who have its `right`. `section` groups entries; "" stands
+    at the top level.
+    """
 
     label: str
     url_name: str
     icon: str
     section: str = ""
     order: int = 100
+    right: str = "server.read"
 
     @property
     def url(self) -> str:
@@ -45,7 +50,8 @@ class Panel:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A piece of a page that another app fills: `context(subject)` gives what `template` needs.
+    """A piece of a page that another app fills, for those who have its `right`; `context(subject)`
+    gives what `template` needs.
 
     Places and their subjects: "bar" (None), "devices.bulk" (None), "overview" (None);
     "device.actions", "device.menu", "device.danger", "device.notices" and "device.news" (the
@@ -56,6 +62,7 @@ class Part:
     template: str
     context: Callable[[Any], dict[str, object]] = lambda subject: {}
     order: int = 100
+    right: str = "device.read"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,20 +220,31 @@ def pulse(device: Any) -> Pulse:
     )
 
 
-def sections() -> list[tuple[str, list[Entry]]]:
-    """Entries by section, in order of each section's first entry; "" for the top level."""
+def sections(may: Container[str]) -> list[tuple[str, list[Entry]]]:
+    """Entries by section, in order of each section's first entry; "" for the top level. Those
+    alone whose right `may` holds.
+    """
     grouped: dict[str, list[Entry]] = {}
     for entry in entries():
+        if entry.right not in may:
+            continue
         grouped.setdefault(entry.section or f"\0{entry.label}", []).append(entry)
     return [("" if label.startswith("\0") else label, lines) for label, lines in grouped.items()]
 
 
 def context(request: HttpRequest) -> dict[str, object]:
-    """Template context for every page: the navigation, and which of its entries is open."""
-    return {"navigation": SimpleLazyObject(lambda: _navigation(request.path))}
+    """Template context for every page: the navigation, which of its entries is open, and what the
+    person may do, asked as `{% if "link.create" in may %}`.
+    """
+    may = SimpleLazyObject(lambda: _may(request))
+    return {"navigation": SimpleLazyObject(lambda: _navigation(request.path, may)), "may": may}
 
 
-def _navigation(path: str) -> dict[str, object]:
+def _may(request: HttpRequest) -> Container[str]:
+    return Actor.of(request) if request.user.is_authenticated else ()
+
+
+def _navigation(path: str, may: Container[str]) -> dict[str, object]:
     urls = [entry.url for entry in entries()]
     fitting = [url for url in urls if path == url or (url != "/" and path.startswith(url))]
-    return {"sections": sections(), "current": max(fitting, key=len, default="")}
+    return {"sections": sections(may), "current": max(fitting, key=len, default="")}

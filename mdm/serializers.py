@@ -14,7 +14,8 @@ from rest_framework import serializers
 from mdm import standing
 from mdm.accounts import tokens
 from mdm.accounts.models import ApiToken
-from mdm.models import Device, Enrollment, EnrollmentPeriod, InventorySection, Quarantine
+from mdm.accounts.rights import Role
+from mdm.models import Device, Enrollment, EnrollmentPeriod, Group, InventorySection, Quarantine
 
 
 @extend_schema_field(OpenApiTypes.STR)
@@ -182,13 +183,9 @@ class QuarantineSerializer(serializers.ModelSerializer[Quarantine]):
 class TokenSerializer(serializers.ModelSerializer[ApiToken]):
     """A token without its text: `token_key` is how it begins."""
 
-    scopes = serializers.ListField(
-        child=serializers.ChoiceField(choices=tokens.Scope.choices), read_only=True
-    )
-
     class Meta:
         model = ApiToken
-        fields = ["token_key", "name", "scopes", "created", "expiry", "last_used_at"]
+        fields = ["token_key", "name", "role", "group", "created", "expiry", "last_used_at"]
         read_only_fields = fields
 
 
@@ -196,10 +193,14 @@ class NewTokenSerializer(serializers.Serializer[Any]):
     """What a token is asked for with."""
 
     name = serializers.CharField(max_length=100)
-    scopes = serializers.MultipleChoiceField(
-        choices=tokens.Scope.choices,
-        allow_empty=False,
-        help_text="`read` to look, `write` to change; a client that does both needs both.",
+    role = serializers.ChoiceField(
+        choices=Role.choices, help_text="What it may do; never more than its owner."
+    )
+    group = serializers.PrimaryKeyRelatedField(
+        queryset=Group.objects.all(),
+        allow_null=True,
+        default=None,
+        help_text="The group (by id) to whose devices it is limited.",
     )
     expires_in_days = serializers.IntegerField(
         min_value=1, max_value=tokens.LONGEST.days, default=90

@@ -70,6 +70,21 @@ class ProfileViewSet(
 ):
     """ADE profiles. A change is another version, which is looked at and then applied."""
 
+    rights = {
+        "list": "server.read",
+        "retrieve": "server.read",
+        "create": "profile.edit",
+        "partial_update": "profile.edit",
+        "duplicate": "profile.edit",
+        "archive": "profile.edit",
+        "restore": "profile.edit",
+        "versions": "server.read",
+        "post versions": "profile.edit",
+        "version": "server.read",
+        "delete version": "profile.edit",
+        "preview": "server.read",
+        "apply": "profile.apply",
+    }
     queryset = Profile.objects.select_related("current")
     serializer_class = ProfileSerializer
     filterset_class = ProfileFilter
@@ -175,6 +190,10 @@ class ProfileViewSet(
 class DefaultViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Default]):
     """The default profile of each OS, in general and on each ABM server."""
 
+    rights = {
+        "list": "server.read",
+        "create": "profile.give",
+    }
     queryset = Default.objects.order_by("pk")
     serializer_class = DefaultSerializer
     filter_backends = ()
@@ -193,6 +212,15 @@ class GroupViewSet(
 ):
     """Groups of devices: picked by serial number, or found by a rule."""
 
+    rights = {
+        "list": "server.read",
+        "retrieve": "server.read",
+        "create": "group.edit",
+        "partial_update": "group.edit",
+        "destroy": "group.edit",
+        "add": "group.edit",
+        "remove": "group.edit",
+    }
     queryset = Group.objects.all()
     serializer_class = GroupSerializer
     filter_backends = ()
@@ -284,6 +312,9 @@ class MemberFilter(django_filters.FilterSet):  # type: ignore[misc]
 class MemberViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[GroupMember]):
     """The serial numbers in groups."""
 
+    rights = {
+        "list": "server.read",
+    }
     queryset = GroupMember.objects.all()
     serializer_class = MemberSerializer
     filterset_class = MemberFilter
@@ -321,6 +352,12 @@ class WantedViewSet(
 ):
     """Devices in ABM with the profile that each should have, by serial number."""
 
+    rights = {
+        "list": "server.read",
+        "retrieve": "server.read",
+        "explain": "server.read",
+        "give": "profile.give",
+    }
     queryset = AbmDevice.objects.filter(current=True, removed_at=None).select_related(
         "wish__definition"
     )

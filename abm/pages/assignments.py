@@ -18,14 +18,14 @@ from mdm.pages.frame import action, is_fragment, page, say
 _PAST = 20
 
 
-@page
+@page("server.read")
 def assignments(request: HttpRequest) -> HttpResponse:
     """Every connected server in a line."""
     servers = [(server, _progress(server)) for server in connected()]
     return render(request, "abm/assignments.html", {"servers": servers})
 
 
-@page
+@page("server.read")
 def assignment(request: HttpRequest, pk: int) -> HttpResponse:
     """One server; while something is due the page follows by itself."""
     server = get_object_or_404(Server, pk=pk, disconnected_at=None)
@@ -42,7 +42,7 @@ def assignment(request: HttpRequest, pk: int) -> HttpResponse:
     return render(request, "abm/assignment.html", context)
 
 
-@action
+@action("abm.assign.pause")
 def pause(request: HttpRequest, pk: int) -> HttpResponse:
     server = get_object_or_404(Server, pk=pk, disconnected_at=None)
     domain.pause(Actor.of(request), server)
@@ -50,7 +50,7 @@ def pause(request: HttpRequest, pk: int) -> HttpResponse:
     return redirect("abm:assignment", server.pk)
 
 
-@action
+@action("abm.assign.pause")
 def resume(request: HttpRequest, pk: int) -> HttpResponse:
     server = get_object_or_404(Server, pk=pk, disconnected_at=None)
     domain.resume(Actor.of(request), server)

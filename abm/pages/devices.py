@@ -45,7 +45,7 @@ _NOT_SHOWN = (
 )
 
 
-@page
+@page("server.read")
 def devices(request: HttpRequest) -> HttpResponse:
     try:
         table = _table(request, request.GET)
@@ -59,24 +59,24 @@ def devices(request: HttpRequest) -> HttpResponse:
     return table_page(request, "abm/devices.html", view, **context)
 
 
-@page
+@page("server.read")
 def export(request: HttpRequest) -> HttpResponseBase:
     """What the filters leave, with every column."""
     return _exported(request, _chosen(request, request.GET), "all")
 
 
-@page
+@page("server.read")
 def export_serials(request: HttpRequest) -> HttpResponseBase:
     """What the filters leave, as serial numbers alone: what ABM takes for an upload."""
     return _exported(request, _chosen(request, request.GET), "serials")
 
 
-@action
+@action("server.read")
 def export_selected(request: HttpRequest, what: str) -> HttpResponseBase:
     return _exported(request, selected(request), what)
 
 
-@action
+@action("command.send")
 def send_command(request: HttpRequest) -> HttpResponse:
     """Freeze those of the selection that are enrolled and go on to choosing a command."""
     enrolled = selected(request).filter(device__enrollment__state=Enrollment.State.ENROLLED)

@@ -28,7 +28,7 @@ State = DisownDevice.State
 _FEW = 20
 
 
-@action
+@action("abm.disown")
 def choose(request: HttpRequest) -> HttpResponse:
     """Freeze those of the selection that are listed now, and go on to the confirmation."""
     rows = selected(request).filter(current=True, removed_at=None).order_by()
@@ -40,7 +40,7 @@ def choose(request: HttpRequest) -> HttpResponse:
     return HttpResponseRedirect(f"{reverse('abm:disown_confirm')}?of={token}")
 
 
-@page
+@page("abm.disown")
 def confirm(request: HttpRequest) -> HttpResponse:
     """What would be disowned; typed once more, it is."""
     try:
@@ -64,7 +64,7 @@ def confirm(request: HttpRequest) -> HttpResponse:
     return render(request, "abm/disown_confirm.html", context, status=422)
 
 
-@page
+@page("server.read")
 def disown(request: HttpRequest, pk: int) -> HttpResponse:
     """How far it has come, and what became of each device."""
     found = get_object_or_404(Disown, pk=pk)
@@ -80,7 +80,7 @@ def disown(request: HttpRequest, pk: int) -> HttpResponse:
     return table_page(request, "abm/disown.html", view, **context)
 
 
-@action
+@action("abm.disown")
 def stop(request: HttpRequest, pk: int) -> HttpResponse:
     found = get_object_or_404(Disown, pk=pk)
     count = domain.stop(Actor.of(request), found)
@@ -91,7 +91,7 @@ def stop(request: HttpRequest, pk: int) -> HttpResponse:
     return redirect("abm:disown", found.pk)
 
 
-@page
+@page("server.read")
 def disowns(request: HttpRequest) -> HttpResponse:
     view = DISOWNS.view(request, Disown.objects.all())
     _add_legends(view.rows)

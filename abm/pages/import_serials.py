@@ -24,7 +24,7 @@ _SECONDS = 3600
 _LISTED = 1_000
 
 
-@page
+@page("server.read")
 def import_serials(request: HttpRequest) -> HttpResponse:
     """Choose a file or paste; what was found is on the next page."""
     problem = ""
@@ -37,7 +37,7 @@ def import_serials(request: HttpRequest) -> HttpResponse:
     return render(request, "abm/import.html", context, status=422 if problem else 200)
 
 
-@page
+@page("server.read")
 def result(request: HttpRequest, key: str) -> HttpResponse:
     found = _find(person(request), key)
     context = {
@@ -50,14 +50,14 @@ def result(request: HttpRequest, key: str) -> HttpResponse:
     return render(request, "abm/import_result.html", context)
 
 
-@page
+@page("server.read")
 def unknown(request: HttpRequest, key: str) -> StreamingHttpResponse:
     """The serial numbers that ABM does not list here, one a line."""
     found = _find(person(request), key)
     return _file((f"{serial}\r\n" for serial in found["unknown"]), "unknown-serial-numbers.csv")
 
 
-@page
+@page("server.read")
 def problems(request: HttpRequest, key: str) -> StreamingHttpResponse:
     """The lines that gave no serial number, with the reasons."""
     lines = [("Line", "Text", "Why"), *_find(person(request), key)["problems"]]

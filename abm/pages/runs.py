@@ -26,7 +26,7 @@ CHANGED = Q(added__gt=0) | Q(changed__gt=0) | Q(removed__gt=0)
 NEWS = CHANGED | Q(errors__gt=0) | Q(full=True) | ~Q(state=State.FINISHED) | ~Q(asked_by=EVERY)
 
 
-@page
+@page("server.read")
 def runs(request: HttpRequest) -> HttpResponse:
     rows = SyncRun.objects.select_related("server").annotate(took=_TOOK)
     if not request.GET.get("show"):
@@ -34,7 +34,7 @@ def runs(request: HttpRequest) -> HttpResponse:
     return table_page(request, "abm/runs.html", RUNS.view(request, rows))
 
 
-@page
+@page("server.read")
 def run(request: HttpRequest, pk: int) -> HttpResponse:
     """How far it is or what became of it, and its log."""
     found = _find(pk)
@@ -44,7 +44,7 @@ def run(request: HttpRequest, pk: int) -> HttpResponse:
     return table_page(request, "abm/run.html", view, tab="log", **_context(found))
 
 
-@page
+@page("server.read")
 def decisions(request: HttpRequest, pk: int) -> HttpResponse:
     """What it decided about each device."""
     found = _find(pk)

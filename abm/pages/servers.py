@@ -16,7 +16,7 @@ from mdm.audit.actor import Actor
 from mdm.pages.frame import action, back, complain, is_fragment, page, say
 
 
-@page
+@page("server.read")
 def servers(request: HttpRequest) -> HttpResponse:
     """Every server with its state; connecting the first one begins here."""
     listed = list(domain.with_counts())
@@ -25,7 +25,7 @@ def servers(request: HttpRequest) -> HttpResponse:
     return render(request, "abm/servers.html", {"servers": listed})
 
 
-@page
+@page("abm.connect")
 def create(request: HttpRequest) -> HttpResponse:
     """Generate token: a name, and then the certificate to upload."""
     problem = ""
@@ -41,7 +41,7 @@ def create(request: HttpRequest) -> HttpResponse:
     return render(request, "abm/server_create.html", context, status=422 if problem else 200)
 
 
-@page
+@page("server.read")
 def server(request: HttpRequest, pk: int) -> HttpResponse:
     found = _find(pk)
     context = _context(found)
@@ -52,7 +52,7 @@ def server(request: HttpRequest, pk: int) -> HttpResponse:
     return render(request, "abm/server.html", context)
 
 
-@action
+@action("abm.connect")
 def upload(request: HttpRequest, pk: int) -> HttpResponse:
     """A server token's file. What the file itself gives away is answered at once; then Apple is
     asked, and the page shows what it said."""
@@ -72,7 +72,7 @@ def upload(request: HttpRequest, pk: int) -> HttpResponse:
     return redirect("abm:server", found.pk)
 
 
-@action
+@action("abm.sync")
 def check(request: HttpRequest, pk: int) -> HttpResponse:
     """Ask Apple again: about the uploaded token, or with a sync."""
     found = _find(pk)
@@ -84,7 +84,7 @@ def check(request: HttpRequest, pk: int) -> HttpResponse:
     return back(request, "abm:server", pk=found.pk)
 
 
-@page
+@page("abm.connect")
 def certificate(request: HttpRequest, pk: int) -> HttpResponse:
     """The certificate that ABM encrypts the server's tokens for."""
     found = _find(pk)
@@ -97,7 +97,7 @@ def certificate(request: HttpRequest, pk: int) -> HttpResponse:
     )
 
 
-@action
+@action("abm.connect")
 def new_key(request: HttpRequest, pk: int) -> HttpResponse:
     found = _find(pk)
     domain.new_key_pair(Actor.of(request), found)
@@ -109,7 +109,7 @@ def new_key(request: HttpRequest, pk: int) -> HttpResponse:
     return redirect("abm:server", found.pk)
 
 
-@action
+@action("abm.connect")
 def change(request: HttpRequest, pk: int) -> HttpResponse:
     found = _find(pk)
     try:
@@ -131,7 +131,7 @@ def change(request: HttpRequest, pk: int) -> HttpResponse:
     return redirect("abm:server", found.pk)
 
 
-@page
+@page("abm.connect")
 def disconnect(request: HttpRequest, pk: int) -> HttpResponse:
     found = _find(pk)
     if request.method == "POST":

@@ -19,7 +19,7 @@ CARD = "abm-sync"
 _OUTDATES = {"table-outdated": "abm-devices"}
 
 
-@page
+@page("server.read")
 def card(request: HttpRequest) -> HttpResponse:
     """The card, for whoever watches it: 204 while it would say the same as before. When a run has
     ended, the table below is told to fetch itself anew.
@@ -36,7 +36,7 @@ def card(request: HttpRequest) -> HttpResponse:
     return answer
 
 
-@action
+@action("abm.sync")
 def sync_now(request: HttpRequest) -> HttpResponse:
     """Sync one server, or all of them; a full sync where that was asked for."""
     wanted = servers.connected().filter(sealed_token__isnull=False)
@@ -50,7 +50,7 @@ def sync_now(request: HttpRequest) -> HttpResponse:
     return back(request, "abm:devices")
 
 
-@page
+@page("server.read")
 def running(request: HttpRequest) -> HttpResponse:
     """The sign in the top bar that a sync is under way."""
     unfinished = SyncRun.objects.filter(state__in=[SyncRun.State.WAITING, SyncRun.State.RUNNING])

@@ -9,6 +9,6 @@ from commands.catalog import all_types
 from mdm.pages.frame import page
 
 
-@page
+@page("command.read")
 def catalog(request: HttpRequest) -> HttpResponse:
     return render(request, "commands/catalog.html", {"commands": all_types()})

@@ -24,18 +24,20 @@ from mdm.tables import Choices, Column, Filter, Table
 _FAILED = (State.ERROR.value, State.COMMAND_FORMAT_ERROR.value)
 
 
-@page
+@page("command.read")
 def jobs(request: HttpRequest) -> HttpResponse:
-    view = JOBS.view(request, Command.objects.all())
-    add_counts(view.rows)
+    actor = Actor.of(request)
+    view = JOBS.view(request, selectors.jobs(actor))
+    add_counts(view.rows, selectors.seen(actor))
     return table_page(request, "commands/jobs.html", view)
 
 
-@page
+@page("command.read")
 def job(request: HttpRequest, job_uuid: uuid.UUID) -> HttpResponse:
     """Progress by state, who is where, failures by reason; the top stays true while it is open."""
-    command = get_object_or_404(Command, uuid=job_uuid)
-    add_counts([command])
+    actor = Actor.of(request)
+    command = get_object_or_404(selectors.jobs(actor), uuid=job_uuid)
+    add_counts([command], selectors.seen(actor))
     counts: dict[str, int] = command.counts  # type: ignore[attr-defined]
     context = {
         "command": command,
@@ -44,30 +46,31 @@ def job(request: HttpRequest, job_uuid: uuid.UUID) -> HttpResponse:
         "total": sum(counts.values()),
         "busy": any(counts.get(state) for state in UNFINISHED),
         "waiting": counts.get(State.QUEUED.value, 0) + counts.get(State.NOT_NOW.value, 0),
-        "failures": _failures(command, counts),
+        "failures": _failures(command, counts, actor),
         "thinned": command.created_at < retention.limit(),
     }
     if is_fragment(request, "job-progress"):
         if request.GET.get("mark") == _mark(counts):
             return HttpResponse(status=204)
         return render(request, "commands/job_progress.html", {**context, "mark": _mark(counts)})
-    view = ENTRIES.view(request, selectors.entries().filter(command=command))
+    view = ENTRIES.view(request, selectors.entries(selectors.seen(actor)).filter(command=command))
     describe(view.rows)
     return table_page(request, "commands/job.html", view, mark=_mark(counts), **context)
 
 
-@action
+@action("command.cancel")
 def cancel_rest(request: HttpRequest, job_uuid: uuid.UUID) -> HttpResponse:
-    command = get_object_or_404(Command, uuid=job_uuid)
-    count = queue.cancel_rest(Actor.of(request), command)
+    actor = Actor.of(request)
+    command = get_object_or_404(selectors.jobs(actor), uuid=job_uuid)
+    count = queue.cancel_rest(actor, command)
     say(request, f"Cancelled for {count:,} that had not received it.")
     return redirect("commands:job", command.uuid)
 
 
-@page
+@page("command.read")
 def running(request: HttpRequest) -> HttpResponse:
     """The counter in the top bar: commands that someone asked for today and that go on."""
-    recent = QueueEntry.objects.filter(
+    recent = selectors.seen(Actor.of(request)).filter(
         finished_at__isnull=True, created_at__gte=timezone.now() - timedelta(days=1)
     )
     count = recent[: _MANY + 1].count()
@@ -78,10 +81,12 @@ def running(request: HttpRequest) -> HttpResponse:
 _MANY = 10_000
 
 
-def add_counts(commands: Iterable[Command]) -> None:
-    """Give each command its `counts` by state and their `total`."""
+def add_counts(commands: Iterable[Command], seen: QuerySet[QueueEntry] | None = None) -> None:
+    """Give each command its `counts` by state and their `total`, of all its entries or of those
+    that someone may see.
+    """
     listed = list(commands)
-    counts = progress.states(listed)
+    counts = progress.states(listed, seen)
     for command in listed:
         command.counts = counts.get(command.pk, {})  # type: ignore[attr-defined]
         command.total = sum(command.counts.values())  # type: ignore[attr-defined]
@@ -98,11 +103,11 @@ def describe(entries: Iterable[QueueEntry]) -> None:
         entry.moved_at = states.moved_at(entry)  # type: ignore[attr-defined]
 
 
-def _failures(command: Command, counts: dict[str, int]) -> list[tuple[str, int]]:
+def _failures(command: Command, counts: dict[str, int], actor: Actor) -> list[tuple[str, int]]:
     """Reasons with how often they were given, the most frequent first."""
     if not any(counts.get(state) for state in _FAILED):
         return []
-    return progress.reasons(command)
+    return progress.reasons(command, actor.where("command.read"))
 
 
 def _mark(counts: dict[str, int]) -> str:

@@ -8,12 +8,18 @@ from mdm.navigation import Entry, Panel, Part
 
 
 def register() -> None:
-    navigation.add_entry(Entry("Jobs", "commands:jobs", "list-check", "Commands", 60))
-    navigation.add_entry(Entry("Catalog", "commands:catalog", "book", "Commands", 62))
+    navigation.add_entry(
+        Entry("Jobs", "commands:jobs", "list-check", "Commands", 60, "command.read")
+    )
+    navigation.add_entry(
+        Entry("Catalog", "commands:catalog", "book", "Commands", 62, "command.read")
+    )
     navigation.add_panel(Panel("commands", "Commands", "commands/history.html", device.history, 20))
-    navigation.add_part(Part("overview", "commands/overview.html", overview.in_flight))
+    navigation.add_part(
+        Part("overview", "commands/overview.html", overview.in_flight, right="server.read")
+    )
     navigation.add_part(Part("bar", "commands/running_bar.html"))
-    navigation.add_part(Part("devices.bulk", "commands/bulk.html"))
+    navigation.add_part(Part("devices.bulk", "commands/bulk.html", right="command.send"))
     navigation.add_part(Part("device.actions", "commands/actions.html", device.actions))
     navigation.add_part(Part("device.menu", "commands/menu.html", device.actions, order=10))
     navigation.add_part(Part("device.danger", "commands/danger.html", device.actions, order=10))

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
 
+from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -18,9 +19,11 @@ from commands.catalog.parameters import Parameter
 from commands.pages import form
 from mdm import selection
 from mdm.audit.actor import Actor
+from mdm.audit.record import NotAllowed
 from mdm.models import Device, Enrollment
 from mdm.pages.devices import selected
 from mdm.pages.frame import action, complain, page, say
+from mdm.scope import within
 
 _ENROLLED = Enrollment.State.ENROLLED
 
@@ -68,7 +71,7 @@ class Receivers:
         return command.refusal(self.known[self.one.pk][1])
 
 
-@page
+@page("command.send")
 def send(request: HttpRequest) -> HttpResponse:
     """Choose a command, fill in its form, send it."""
     try:
@@ -88,7 +91,7 @@ def send(request: HttpRequest) -> HttpResponse:
     return _form(request, receivers, command)
 
 
-@action
+@action("command.send")
 def to_selection(request: HttpRequest) -> HttpResponse:
     """Freeze the devices chosen in the list and go on to choosing a command."""
     rows = selected(request).filter(enrollment__isnull=False).order_by()
@@ -104,7 +107,7 @@ def _receivers(request: HttpRequest) -> Receivers:
     pk = request.GET.get("enrollment", "")
     if pk:
         one = (
-            Enrollment.objects.select_related("device").filter(pk=int(pk)).first()
+            _seen(request).filter(pk=int(pk)).first()
             if pk.isascii() and pk.isdigit() and len(pk) < 19
             else None
         )
@@ -116,9 +119,19 @@ def _receivers(request: HttpRequest) -> Receivers:
     return Receivers(ids=ids, query={"to": token})
 
 
+def _seen(request: HttpRequest) -> QuerySet[Enrollment]:
+    where = Actor.of(request).where("device.read")
+    return within(Enrollment.objects.select_related("device"), where, "device__serial_number")
+
+
 def _choose(request: HttpRequest, receivers: Receivers) -> HttpResponse:
+    actor = Actor.of(request)
     choices = [
-        (command, receivers.why_not(command), receivers.url(type=command.request_type))
+        (
+            command,
+            _not_for_them(actor, receivers, command) or receivers.why_not(command),
+            receivers.url(type=command.request_type),
+        )
         for command in catalog.all_types()
     ]
     context = {
@@ -129,6 +142,15 @@ def _choose(request: HttpRequest, receivers: Receivers) -> HttpResponse:
         "enrolled": _enrolled(receivers),
     }
     return render(request, "commands/choose.html", context)
+
+
+def _not_for_them(actor: Actor, receivers: Receivers, command: CommandType) -> str | None:
+    """Why this person may not send this; None where they may, or for some of a list."""
+    try:
+        where = queue.may_send(actor, command)
+    except NotAllowed as refused:
+        return str(refused)
+    return queue.BEYOND if receivers.one and queue.beyond(receivers.ids, where) else None
 
 
 def _other_channels(receivers: Receivers) -> list[Enrollment]:
@@ -158,8 +180,9 @@ def _form(
         "command": command,
         "fields": fields,
         "complaint": complaint or " ".join(unplaced),
-        "why_not": receivers.why_not(command),
-        "verdict": _verdict(receivers, command),
+        "why_not": _not_for_them(Actor.of(request), receivers, command)
+        or receivers.why_not(command),
+        "verdict": _verdict(Actor.of(request), receivers, command),
         "enrolled": _enrolled(receivers),
         "here": receivers.url(type=command.request_type),
         "choose": receivers.url(),
@@ -175,11 +198,15 @@ class Verdict:
     unable: list[tuple[str, int]]
 
 
-def _verdict(receivers: Receivers, command: CommandType) -> Verdict | None:
+def _verdict(actor: Actor, receivers: Receivers, command: CommandType) -> Verdict | None:
     if receivers.one is not None:
         return None
-    alike = Counter(facts.of(receivers.ids).values())
-    able, unable = 0, Counter[str]()
+    try:
+        beyond = queue.beyond(receivers.ids, queue.may_send(actor, command))
+    except NotAllowed as refused:
+        return Verdict(0, [(str(refused), len(receivers.ids))])
+    alike = Counter(facts.of([pk for pk in receivers.ids if pk not in beyond]).values())
+    able, unable = 0, Counter[str]({queue.BEYOND: len(beyond)} if beyond else {})
     for (state, about), count in alike.items():
         reason = queue.why_not(command, state, about)
         if reason is None:

@@ -32,19 +32,19 @@ REASONS = {
 }
 
 
-@page
+@page("server.read")
 def refused(request: HttpRequest) -> HttpResponse:
     view = REFUSED.view(request, RefusedArrival.objects.all())
     return table_page(request, "enrollment/pages/arrivals_refused.html", view)
 
 
-@page
+@page("server.read")
 def arrivals(request: HttpRequest) -> HttpResponse:
     view = ARRIVALS.view(request, Arrival.objects.select_related("version__profile"))
     return table_page(request, "enrollment/pages/arrivals.html", view)
 
 
-@page
+@page("server.read")
 def settings(request: HttpRequest) -> HttpResponse:
     """The minimum OS of each platform, and Apple's certificates."""
     if request.method == "POST":
@@ -58,7 +58,7 @@ def settings(request: HttpRequest) -> HttpResponse:
     return render(request, "enrollment/pages/ade_settings.html", context)
 
 
-@action
+@action("apple.trust")
 def trust(request: HttpRequest) -> HttpResponse:
     """Have a worker fetch Apple's certificates."""
     apple.ask(Actor.of(request))

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, redirect
+from django.shortcuts import redirect
 
 from commands.queue import QueueError
 from enrollment import awaiting
 from enrollment.models import Holding
 from mdm.audit.actor import Actor
 from mdm.models import Device
-from mdm.pages.frame import action, complain, say
+from mdm.pages.frame import action, complain, device_of, say
 
 
 def notice(device: Device) -> dict[str, object]:
@@ -21,9 +21,9 @@ def notice(device: Device) -> dict[str, object]:
     return {"holding": Holding.objects.filter(pk=enrollment.pk).first(), "device": device}
 
 
-@action
+@action("enrollment.configured")
 def release(request: HttpRequest, pk: int) -> HttpResponse:
-    found = get_object_or_404(Device.objects.select_related("enrollment"), pk=pk)
+    found = device_of(request, pk)
     if found.enrollment is not None:
         try:
             awaiting.release(Actor.of(request), found.enrollment)

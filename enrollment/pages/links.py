@@ -23,13 +23,13 @@ from mdm.tables import Column, Table
 _EXPIRES = (("1", "in a day"), ("7", "in 7 days"), ("30", "in 30 days"), ("", "never"))
 
 
-@page
+@page("server.read")
 def links(request: HttpRequest) -> HttpResponse:
     view = TABLE.view(request, EnrollmentLink.objects.all())
     return table_page(request, "enrollment/pages/links.html", view)
 
 
-@page
+@page("link.create")
 def create(request: HttpRequest) -> HttpResponse:
     filled = {
         "name": request.POST.get("name", ""),
@@ -53,7 +53,7 @@ def create(request: HttpRequest) -> HttpResponse:
     return redirect("link", made.pk)
 
 
-@page
+@page("link.create")
 def link(request: HttpRequest, pk: int) -> HttpResponse:
     """One link with its address; whoever knows the address can enroll a device."""
     found = get_object_or_404(EnrollmentLink, pk=pk)
@@ -62,7 +62,7 @@ def link(request: HttpRequest, pk: int) -> HttpResponse:
     return render(request, "enrollment/pages/link.html", context)
 
 
-@action
+@action("link.revoke")
 def revoke(request: HttpRequest, pk: int) -> HttpResponse:
     found = get_object_or_404(EnrollmentLink, pk=pk)
     domain.revoke(Actor.of(request), found)

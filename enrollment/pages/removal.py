@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, redirect, render
+from django.shortcuts import redirect, render
 from django.urls import reverse
 
 from commands.queue import QueueError
 from enrollment import removal as domain
 from mdm.audit.actor import Actor
 from mdm.models import Device, Enrollment
-from mdm.pages.frame import complain, page, say
+from mdm.pages.frame import complain, device_of, page, say
 
 _WORDS = (
     "The device is told to remove its enrollment profile. It then leaves management by itself:"
@@ -18,9 +18,9 @@ _WORDS = (
 )
 
 
-@page
+@page("enrollment.release")
 def remove(request: HttpRequest, pk: int) -> HttpResponse:
-    found = get_object_or_404(Device.objects.select_related("enrollment"), pk=pk)
+    found = device_of(request, pk)
     if request.method == "POST":
         if found.enrollment is not None:
             _ask(request, found, found.enrollment)

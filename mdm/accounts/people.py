@@ -1,14 +1,19 @@
-"""People: inviting them, switching them off and on, and letting the last one back in.
+"""People: inviting them, giving them roles, switching them off and on, and letting the last one
+back in. What roles may do is `rights.py`.
 
 Signing in, passwords and second factors are allauth's.
 
 PeopleError
 ├── AlreadyThere      someone has this mail address
 ├── BadAddress        not a mail address
-└── LastOne           nobody could sign in any more
+├── BadGrant          a role that cannot be given so; `field` names what is wrong
+└── LastOne           there would be no admin any more
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import timedelta
 
 from allauth.account.forms import default_token_generator
 from allauth.account.utils import user_pk_to_url_str
@@ -18,10 +23,14 @@ from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from django.db import transaction
 from django.urls import reverse
+from django.utils import timezone
 
-from mdm.accounts.models import User
+from mdm.accounts import rights
+from mdm.accounts.models import Grant, User
+from mdm.accounts.rights import Role
 from mdm.audit.actor import Actor
 from mdm.audit.record import allow, record
+from mdm.models import Group
 
 
 class PeopleError(Exception):
@@ -36,15 +45,24 @@ class BadAddress(PeopleError):
     """Not a mail address."""
 
 
+class BadGrant(PeopleError):
+    """A role that cannot be given as asked; `field` names what is wrong."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+
 class LastOne(PeopleError):
-    """Nobody could sign in any more."""
+    """There would be no admin any more who can sign in."""
 
 
 @transaction.atomic
-def invite(actor: Actor, *, email: str, name: str = "") -> User:
-    """A person who has yet to choose a password, with the link of `access_link`.
-
-    Raises NotAllowed, BadAddress, AlreadyThere.
+def invite(
+    actor: Actor, *, email: str, role: Role, name: str = "", group: Group | None = None
+) -> User:
+    """A person who has yet to choose a password, with the link of `access_link`, and with this
+    role. Raises NotAllowed, BadAddress, AlreadyThere, BadGrant.
     """
     allow(actor, "people.invite")
     email = email.strip().lower()
@@ -58,16 +76,57 @@ def invite(actor: Actor, *, email: str, name: str = "") -> User:
     user.set_unusable_password()
     user.save()
     _record(actor, "people.invite", user)
+    grant(actor, user, role=role, group=group)
     return user
+
+
+@transaction.atomic
+def grant(
+    actor: Actor,
+    user: User,
+    *,
+    role: Role,
+    group: Group | None = None,
+    also: Iterable[str] = (),
+    lasts: timedelta | None = None,
+    reason: str = "",
+) -> Grant:
+    """Give someone a role: for the devices of a group or for all, for a while or for good. `also`
+    names destructive commands that a helper may send besides. Raises NotAllowed and BadGrant.
+    """
+    allow(actor, "people.grant")
+    more = sorted(set(also))
+    _check_grant(role, group, more, lasts, reason)
+    given = Grant.objects.create(
+        user=user,
+        role=role,
+        group=group,
+        also=more,
+        reason=reason.strip(),
+        given_by=actor.name,
+        expires_at=timezone.now() + lasts if lasts else None,
+    )
+    _record_grant(actor, "people.grant", given, after=_told(given))
+    return given
+
+
+@transaction.atomic
+def end_grant(actor: Actor, given: Grant) -> None:
+    """Take a role away at once. Raises NotAllowed and LastOne."""
+    allow(actor, "people.revoke")
+    if given.role == Role.ADMIN:
+        _check_others(given.user)
+    now = timezone.now()
+    if Grant.objects.filter(pk=given.pk, ended_at=None).update(ended_at=now, ended_by=actor.name):
+        _record_grant(actor, "people.revoke", given, before=_told(given))
 
 
 @transaction.atomic
 def deactivate(actor: Actor, user: User) -> None:
     """End someone's access at once, tokens included. Raises NotAllowed and LastOne."""
     allow(actor, "people.deactivate")
-    others = User.objects.select_for_update().filter(is_active=True).order_by("pk")
-    if not any(other.pk != user.pk and is_settled(other) for other in others):
-        raise LastOne("Nobody else can sign in. Invite someone first, then deactivate this person.")
+    if any(held.role == Role.ADMIN for held in user.held()):
+        _check_others(user)
     _switch(user, active=False)
     _record(actor, "people.deactivate", user)
 
@@ -95,10 +154,12 @@ def access_link(actor: Actor, user: User) -> str:
 
 @transaction.atomic
 def recover(actor: Actor, user: User) -> str:
-    """For whoever has the server's command line: switch this person on, drop their second
-    factors, and return the link of `access_link`. Raises NotAllowed."""
+    """For whoever has the server's command line: switch this person on, make them an admin, drop
+    their second factors, and return the link of `access_link`. Raises NotAllowed."""
     allow(actor, "people.recover")
     _switch(user, active=True)
+    if all(held.role != Role.ADMIN for held in user.held()):
+        grant(actor, user, role=Role.ADMIN)
     factors, _ = Authenticator.objects.filter(user=user).delete()
     record(
         actor,
@@ -113,6 +174,55 @@ def recover(actor: Actor, user: User) -> str:
 def is_settled(user: User) -> bool:
     """Whether this person has chosen a password, and can so sign in."""
     return user.is_active and user.has_usable_password()
+
+
+def _check_others(user: User) -> None:
+    """Raise LastOne unless another admin can sign in; who is asked about at the same time waits."""
+    others = (
+        User.objects.select_for_update()
+        .filter(
+            is_active=True, pk__in=Grant.objects.current().filter(role=Role.ADMIN).values("user")
+        )
+        .order_by("pk")
+    )
+    if not any(other.pk != user.pk and is_settled(other) for other in others):
+        raise LastOne(
+            f"Nobody else is an admin who can sign in. Make someone one first, then take it from"
+            f" {user}."
+        )
+
+
+def _check_grant(
+    role: Role, group: Group | None, also: list[str], lasts: timedelta | None, reason: str
+) -> None:
+    if group is not None and role not in rights.LIMITABLE:
+        raise BadGrant("group", f"The role {role.label.lower()} is for all devices.")
+    if lasts is not None and role not in rights.TIMEABLE:
+        raise BadGrant("lasts", "An admin is one for good: it could make itself one meanwhile.")
+    if lasts is not None and not timedelta(0) < lasts <= LONGEST:
+        raise BadGrant("lasts", f"A role is given for up to {LONGEST.days} days, or for good.")
+    if also and role != Role.HELPER:
+        raise BadGrant("also", "Only a helper is given commands beyond the role.")
+    unknown = set(also) - set(rights.ALSO)
+    if unknown:
+        raise BadGrant("also", f"{min(unknown)[:60]} is no destructive command.")
+    if len(reason) > 200 or not reason.isprintable():
+        raise BadGrant("reason", "Give a reason of at most 200 characters.")
+
+
+def _told(given: Grant) -> dict[str, object]:
+    return {
+        "user": given.user.username,
+        "role": given.role,
+        "group": given.group.name if given.group else None,
+        "also": given.also,
+        "reason": given.reason,
+        "expires_at": given.expires_at.isoformat() if given.expires_at else None,
+    }
+
+
+def _record_grant(actor: Actor, action: str, given: Grant, **told: dict[str, object]) -> None:
+    record(actor, action, subject_kind="person", subject_id=given.user_id, **told)
 
 
 def _switch(user: User, *, active: bool) -> None:
@@ -134,3 +244,6 @@ def _free_username(email: str) -> str:
         number += 1
         name = f"{base}{number}"
     return name
+
+
+LONGEST = timedelta(days=365)

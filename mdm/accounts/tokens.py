@@ -7,12 +7,15 @@ from __future__ import annotations
 from datetime import timedelta
 
 from django.db import transaction
-from django.db.models import TextChoices
+from django.db.models import QuerySet
 from django.utils import timezone
 
+from mdm.accounts import rights
 from mdm.accounts.models import ApiToken, User
+from mdm.accounts.rights import Role
 from mdm.audit.actor import Actor, Kind
-from mdm.audit.record import NotAllowed, allow, record
+from mdm.audit.record import NotAllowed, record, somewhere
+from mdm.models import Group
 
 
 class BadToken(Exception):
@@ -23,27 +26,25 @@ class BadToken(Exception):
         self.field = field
 
 
-class Scope(TextChoices):
-    """What the bearer of a token may do."""
-
-    READ = "read"
-    WRITE = "write"
-
-
 def create(
-    actor: Actor, user: User, *, name: str, scopes: list[Scope], expires_in: timedelta
+    actor: Actor,
+    user: User,
+    *,
+    name: str,
+    role: Role,
+    group: Group | None = None,
+    expires_in: timedelta,
 ) -> tuple[ApiToken, str]:
-    """A new token of `user` and its text, which is stored nowhere. Raises NotAllowed, BadToken.
+    """A new token of `user` and its text, which is stored nowhere. It may do what both its role
+    and its owner may, for all devices or those of a group. Raises NotAllowed, BadToken.
 
     A token makes no tokens: a stolen one would make itself lasting.
     """
-    allow(actor, "token.create")
-    if actor.kind == Kind.TOKEN:
-        raise NotAllowed("A token cannot make tokens: sign in to the dashboard to make one.")
-    _check(name, scopes, expires_in)
+    somewhere(actor, "token.create")
+    _check(name, role, group, expires_in, user)
     with transaction.atomic():
         token, text = ApiToken.objects.create(  # type: ignore[no-untyped-call]
-            user=user, name=name, scopes=sorted(scopes), expiry=expires_in
+            user=user, name=name, role=role, group=group, expiry=expires_in
         )
         record(
             actor,
@@ -53,7 +54,8 @@ def create(
             after={
                 "name": name,
                 "user": user.username,
-                "scopes": token.scopes,
+                "role": role,
+                "group": group.name if group else None,
                 "expiry": token.expiry.isoformat(),
             },
         )
@@ -62,7 +64,7 @@ def create(
 
 def revoke(actor: Actor, token: ApiToken) -> None:
     """End a token at once. Raises NotAllowed where one token would end another."""
-    allow(actor, "token.revoke")
+    somewhere(actor, "token.revoke")
     if actor.kind == Kind.TOKEN and actor.id != token.token_key:
         raise NotAllowed("A token can revoke only itself: sign in to the dashboard to revoke this.")
     with transaction.atomic():
@@ -71,7 +73,7 @@ def revoke(actor: Actor, token: ApiToken) -> None:
             "token.revoke",
             subject_kind="token",
             subject_id=token.token_key,
-            before={"name": token.name, "user": token.user.username, "scopes": token.scopes},
+            before={"name": token.name, "user": token.user.username, "role": token.role},
         )
         token.delete()
 
@@ -87,11 +89,34 @@ def has_expired(token: ApiToken) -> bool:
     return token.expiry is not None and token.expiry <= timezone.now()
 
 
-def _check(name: str, scopes: list[Scope], expires_in: timedelta) -> None:
+def roles(user: User) -> list[Role]:
+    """The roles that a token of `user` can be made with."""
+    held = user.held()
+    return [role for role in Role if any(_within(role, each.role) for each in held)]
+
+
+def groups(user: User) -> QuerySet[Group] | None:
+    """The groups that a token of `user` must be limited to one of; None where it need not be."""
+    held = user.held()
+    if any(each.group is None for each in held):
+        return None
+    return Group.objects.filter(pk__in=[each.group for each in held if each.group is not None])
+
+
+def _within(role: Role, larger: Role) -> bool:
+    return set(rights.of(role)) <= set(rights.of(larger))
+
+
+def _check(name: str, role: Role, group: Group | None, expires_in: timedelta, user: User) -> None:
     if not name.strip() or len(name) > 100 or not name.isprintable():
         raise BadToken("name", "Give the token a name of at most 100 characters.")
-    if not scopes:
-        raise BadToken("scopes", "A token may do something: read, write or both.")
+    if group is not None and role not in rights.LIMITABLE:
+        raise BadToken("group", f"The role {role.label.lower()} is for all devices.")
+    held = [each for each in user.held() if _within(role, each.role)]
+    if not held:
+        raise BadToken("role", "A token cannot do more than its owner: choose a smaller role.")
+    if not {each.group for each in held} & {None, group.pk if group else None}:
+        raise BadToken("group", "A token cannot do more than its owner: choose one of your groups.")
     if not timedelta(0) < expires_in <= LONGEST:
         raise BadToken("expires_in_days", f"A token lasts for 1 to {LONGEST.days} days.")
 

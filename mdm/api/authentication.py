@@ -5,20 +5,15 @@ Tokens themselves are made and revoked in `mdm/accounts/tokens.py`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.plumbing import build_bearer_security_scheme_object
 from knox import auth
 from rest_framework.exceptions import AuthenticationFailed
-from rest_framework.permissions import SAFE_METHODS, BasePermission
-from rest_framework.request import Request
 
 from mdm.accounts import tokens
 from mdm.accounts.models import ApiToken, User
-
-if TYPE_CHECKING:
-    from rest_framework.views import APIView
 
 
 class TokenAuthentication(auth.TokenAuthentication):
@@ -36,20 +31,6 @@ class TokenAuthentication(auth.TokenAuthentication):
     def _cleanup_token(self, auth_token: ApiToken) -> bool:
         """Whether the token has expired. It is kept: its owner sees in the list why it fails."""
         return tokens.has_expired(auth_token)
-
-
-class InScope(BasePermission):
-    """Someone signed in; with a token only what its scopes hold."""
-
-    message = "This token may only read."
-
-    def has_permission(self, request: Request, view: APIView) -> bool:
-        if not request.user or not request.user.is_authenticated:
-            return False
-        if not isinstance(request.auth, ApiToken):
-            return True
-        needed = tokens.Scope.READ if request.method in SAFE_METHODS else tokens.Scope.WRITE
-        return needed in request.auth.scopes
 
 
 class TokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]

@@ -70,6 +70,14 @@ class DeviceViewSet(
 ):
     """Machines, by id."""
 
+    rights = {
+        "list": "device.read",
+        "retrieve": "device.read",
+        "retire": "device.retire",
+        "unretire": "device.retire",
+        "destroy": "device.delete",
+    }
+    serial_number_at = "serial_number"
     queryset = Device.objects.select_related("enrollment")
     serializer_class = DeviceSerializer
     filterset_class = DeviceFilter

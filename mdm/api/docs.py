@@ -16,6 +16,8 @@ from rest_framework.response import Response
 class SchemaView(SpectacularJSONAPIView):
     """OpenAPI 3.1, for whoever may use the API."""
 
+    rights = {"get": "dashboard.open"}
+
 
 @method_decorator(login_required, name="dispatch")
 class DocsView(SpectacularSwaggerSplitView):

@@ -45,6 +45,15 @@ class EnrollmentViewSet(
 ):
     """Relations of devices, and of users on them, with this server."""
 
+    rights = {
+        "list": "device.read",
+        "retrieve": "device.read",
+        "release": "enrollment.release",
+        "wake": "enrollment.wake",
+        "inventory": "device.read",
+        "section": "device.read",
+    }
+    serial_number_at = "device__serial_number"
     queryset = Enrollment.objects.select_related("device").defer("sealed_push_token")
     filterset_class = EnrollmentFilter
     lookup_value_converter = "int"

@@ -37,6 +37,12 @@ class QuarantineViewSet(
 ):
     """Devices that turned up with an identity not issued for them."""
 
+    rights = {
+        "list": "server.read",
+        "retrieve": "server.read",
+        "accept": "quarantine.decide",
+        "reject": "quarantine.decide",
+    }
     queryset = Quarantine.objects.defer("certificate", "body", "binding")
     serializer_class = QuarantineSerializer
     filterset_class = QuarantineFilter

@@ -14,6 +14,7 @@ from rest_framework.response import Response
 
 from mdm.accounts import tokens
 from mdm.accounts.models import ApiToken, User
+from mdm.accounts.rights import Role
 from mdm.audit.actor import Actor
 from mdm.pagination import NewestFirst
 from mdm.serializers import NewTokenSerializer, ShownTokenSerializer, TokenSerializer
@@ -22,6 +23,11 @@ from mdm.serializers import NewTokenSerializer, ShownTokenSerializer, TokenSeria
 class TokenViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[ApiToken]):
     """The caller's own tokens, by how they begin."""
 
+    rights = {
+        "list": "token.revoke",
+        "create": "token.create",
+        "destroy": "token.revoke",
+    }
     queryset = ApiToken.objects.none()
     serializer_class = TokenSerializer
     pagination_class = NewestFirst
@@ -43,7 +49,8 @@ class TokenViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[ApiToken]):
                 Actor.of(request),
                 cast(User, request.user),
                 name=wanted.validated_data["name"],
-                scopes=[tokens.Scope(scope) for scope in wanted.validated_data["scopes"]],
+                role=Role(wanted.validated_data["role"]),
+                group=wanted.validated_data["group"],
                 expires_in=timedelta(days=wanted.validated_data["expires_in_days"]),
             )
         except tokens.BadToken as error:

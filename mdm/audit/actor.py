@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from mdm.accounts import rights
+from mdm.accounts.rights import EVERYWHERE, NOWHERE, Held, Role, Where
 from mdm.audit.models import AuditEvent
 
 if TYPE_CHECKING:
@@ -17,7 +19,9 @@ Kind = AuditEvent.ActorKind
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Actor:
-    """A person, a token, a device or the system, with where the request came from."""
+    """A person, a token, a device or the system, with where the request came from, and with the
+    roles that they hold at this moment.
+    """
 
     kind: AuditEvent.ActorKind
     id: str
@@ -26,6 +30,9 @@ class Actor:
     user_id: int | None = None
     address: str = ""
     request_id: str = ""
+    held: tuple[Held, ...] = ()
+    # What a token is limited to.
+    bound: Held | None = None
 
     @classmethod
     def person(cls, user: User, *, address: str = "", request_id: str = "") -> Actor:
@@ -37,6 +44,7 @@ class Actor:
             user_id=user.pk,
             address=address,
             request_id=request_id,
+            held=user.held(),
         )
 
     @classmethod
@@ -49,6 +57,8 @@ class Actor:
             user_id=token.user_id,
             address=address,
             request_id=request_id,
+            held=token.user.held(),
+            bound=Held(Role(token.role), token.group_id),
         )
 
     @classmethod
@@ -57,17 +67,46 @@ class Actor:
 
     @classmethod
     def system(cls, name: str) -> Actor:
-        """A task or the command line; `name` says which."""
+        """A task or the command line, which may do everything; `name` says which."""
         return cls(kind=Kind.SYSTEM, id="", name=name)
 
     @classmethod
     def of(cls, request: HttpRequest) -> Actor:
-        """Who makes this request of the dashboard or the API, which has authenticated it."""
+        """Who makes this request of the dashboard or the API, which has authenticated it; worked
+        out once for each request.
+        """
         from mdm.accounts.models import ApiToken
 
+        # The API's requests wrap Django's.
+        plain = getattr(request, "_request", request)
+        known: Actor | None = getattr(plain, "guard_actor", None)
+        if known is not None:
+            return known
         address = request.META.get("REMOTE_ADDR", "")[:64]
         request_id = request.META.get("HTTP_X_REQUEST_ID", "")[:64]
         auth = getattr(request, "auth", None)
-        if isinstance(auth, ApiToken):
-            return cls.token(auth, address=address, request_id=request_id)
-        return cls.person(request.user, address=address, request_id=request_id)  # type: ignore[arg-type]
+        actor = (
+            cls.token(auth, address=address, request_id=request_id)
+            if isinstance(auth, ApiToken)
+            else cls.person(request.user, address=address, request_id=request_id)  # type: ignore[arg-type]
+        )
+        plain.guard_actor = actor  # type: ignore[union-attr]
+        return actor
+
+    def where(self, action: str, request_type: str = "") -> Where:
+        """For which devices this actor may do `action`; of "command.destroy" the command too.
+
+        Raises KeyError for a right that is not in the table.
+        """
+        right = rights.BY_NAME[action]
+        if self.kind == Kind.SYSTEM:
+            return EVERYWHERE
+        if not self.active:
+            return NOWHERE
+        return rights.where(self.held, right, self.bound, request_type)
+
+    def __contains__(self, action: object) -> bool:
+        """Whether this actor may do it for any device, so that a template can ask
+        `{% if "link.create" in may %}`; of one destructive command "command.destroy DeviceLock".
+        """
+        return bool(self.where(*str(action).split(" ")))

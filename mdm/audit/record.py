@@ -1,7 +1,8 @@
 """Rights and their record: may this actor do this, and the row that says that it did.
 
 Every domain function that someone can trigger calls `allow` before it changes anything and
-`record` in the same transaction as the change.
+`record` in the same transaction as the change. Who may do what is `mdm/accounts/rights.py`; which
+rows of a list someone may see is `mdm/scope.py`.
 """
 
 from __future__ import annotations
@@ -10,21 +11,43 @@ from collections.abc import Mapping
 
 from django.utils import timezone
 
-from mdm.audit.actor import Actor
+from mdm.accounts import rights
+from mdm.accounts.rights import Reach, Right, Role, Where
+from mdm.audit.actor import Actor, Kind
 from mdm.audit.models import AuditEvent
+from mdm.models import Device, GroupMember
 
 
 class NotAllowed(Exception):
     """This actor may not do this; the message says what would be needed."""
 
 
-def allow(actor: Actor, action: str) -> None:
-    """Raise NotAllowed unless `actor` may do `action` (such as "command.send").
+def allow(actor: Actor, action: str, *, device: Device | None = None) -> None:
+    """Raise NotAllowed unless `actor` may do `action`, which is a right of the table.
 
-    There is one role so far: whoever is active may do everything.
+    A right that reaches devices is asked for one of them; who asks for many at once uses
+    `somewhere`, and works out which of them it covers.
     """
-    if not actor.active:
-        raise NotAllowed(f"{actor.name} is switched off and may not do this ({action}).")
+    right = rights.BY_NAME[action]
+    if device is None and right.reach is Reach.DEVICES and actor.kind != Kind.SYSTEM:
+        raise TypeError(f"{action} is a right on devices: ask for one of them.")
+    held = somewhere(actor, action)
+    if held.everywhere or device is None:
+        return
+    groups = GroupMember.objects.filter(serial_number=device.serial_number or None)
+    if not held.covers(groups.values_list("group_id", flat=True)):
+        raise NotAllowed(
+            f"You may not do this to {device}: {right.words.lower()}. Your role holds for other"
+            " groups of devices."
+        )
+
+
+def somewhere(actor: Actor, action: str, request_type: str = "") -> Where:
+    """For which devices `actor` may do `action`. Raises NotAllowed where for none."""
+    found = actor.where(action, request_type)
+    if not found:
+        raise NotAllowed(_why_not(actor, rights.BY_NAME[action]))
+    return found
 
 
 def record(
@@ -50,3 +73,33 @@ def record(
         before=before,
         after=after,
     )
+
+
+def _why_not(actor: Actor, right: Right) -> str:
+    if not actor.active:
+        return f"{actor.name} is switched off and may do nothing here."
+    if not actor.held:
+        return (
+            f"{actor.name} has no role here now. An admin gives one under Settings > People and"
+            " roles."
+        )
+    if actor.bound is not None and not right.by_token:
+        return f"A token cannot do this ({right.words}): sign in to the dashboard."
+    what = f"You may not do this ({right.words}). It takes the role {_either(right)}"
+    if any(held.role in right.roles for held in actor.held):
+        if actor.bound is not None and not actor.bound.has(right):
+            return f"{what}; this token has less than its owner: {_words(actor.bound)}."
+        return f"{what} for all devices; yours holds for a group of them."
+    return (
+        f"{what}; you are {' and '.join(sorted({held.role.label.lower() for held in actor.held}))}."
+    )
+
+
+def _either(right: Right) -> str:
+    names = [role.label.lower() for role in Role if role in right.roles]
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"
+
+
+def _words(held: rights.Held) -> str:
+    limit = " for one group of devices" if held.group is not None else ""
+    return f"the role {held.role.label.lower()}{limit}"

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, redirect, render
+from django.shortcuts import redirect, render
 from django.urls import reverse
 
 from mdm import devices
 from mdm.audit.actor import Actor
 from mdm.models import Device, Enrollment
-from mdm.pages.frame import action, complain, page, say
+from mdm.pages.frame import action, complain, device_of, page, say
 
 
-@action
+@action("enrollment.wake")
 def wake(request: HttpRequest, pk: int) -> HttpResponse:
     """Ask Apple to tell the device to connect."""
-    found = _find(pk)
+    found = device_of(request, pk)
     try:
         if found.enrollment is None:
             raise devices.NotEnrolled
@@ -27,9 +27,9 @@ def wake(request: HttpRequest, pk: int) -> HttpResponse:
     return redirect("device", found.pk)
 
 
-@page
+@page("device.retire")
 def retire(request: HttpRequest, pk: int) -> HttpResponse:
-    found = _find(pk)
+    found = device_of(request, pk)
     if request.method == "POST":
         devices.retire(Actor.of(request), found)
         say(request, f"{found} is retired.")
@@ -44,17 +44,17 @@ def retire(request: HttpRequest, pk: int) -> HttpResponse:
     )
 
 
-@action
+@action("device.retire")
 def unretire(request: HttpRequest, pk: int) -> HttpResponse:
-    found = _find(pk)
+    found = device_of(request, pk)
     devices.unretire(Actor.of(request), found)
     say(request, f"{found} is back on the lists.")
     return redirect("device", found.pk)
 
 
-@page
+@page("enrollment.release")
 def release(request: HttpRequest, pk: int) -> HttpResponse:
-    found = _find(pk)
+    found = device_of(request, pk)
     if request.method == "POST":
         if found.enrollment is not None:
             devices.release(Actor.of(request), found.enrollment)
@@ -71,9 +71,9 @@ def release(request: HttpRequest, pk: int) -> HttpResponse:
     )
 
 
-@page
+@page("device.delete")
 def delete(request: HttpRequest, pk: int) -> HttpResponse:
-    found = _find(pk)
+    found = device_of(request, pk)
     word = found.serial_number or str(found)
     if request.method == "POST":
         typed = request.POST.get("confirmation", "").strip()
@@ -103,10 +103,6 @@ def menu(device: Device) -> dict[str, object]:
     state = device.enrollment.state if device.enrollment else ""
     live = state in {Enrollment.State.ENROLLED, Enrollment.State.AUTHENTICATED}
     return {"device": device, "live": live}
-
-
-def _find(pk: int) -> Device:
-    return get_object_or_404(Device.objects.select_related("enrollment"), pk=pk)
 
 
 def _confirm(request: HttpRequest, found: Device, **context: object) -> HttpResponse:

@@ -15,7 +15,7 @@ from mdm.tables import Choices, Column, Filter, Table
 Rows = QuerySet[AuditEvent]
 
 
-@page
+@page("audit.read")
 def events(request: HttpRequest) -> HttpResponse:
     return table_page(request, "mdm/audit.html", TABLE.view(request, AuditEvent.objects.all()))
 

@@ -5,34 +5,31 @@ from __future__ import annotations
 from typing import Any
 
 from django.http import Http404, HttpRequest, HttpResponse, QueryDict
-from django.shortcuts import get_object_or_404, render
+from django.shortcuts import render
 from django.utils import timezone
 
-from mdm import navigation, standing
+from mdm import navigation, scope, standing
+from mdm.audit.actor import Actor
 from mdm.models import Device
-from mdm.pages.frame import page
+from mdm.pages.frame import device_of, page
 
 
-@page
+@page("device.read")
 def device(request: HttpRequest, pk: int, panel: str = "") -> HttpResponse:
-    found = _find(pk)
-    context = _context(found, _panel(panel), request.GET)
+    found = device_of(request, pk)
+    context = _context(request, found, _panel(panel))
     return render(request, "mdm/device/page.html", context)
 
 
-@page
+@page("device.read")
 def live(request: HttpRequest, pk: int, panel: str) -> HttpResponse:
     """204 while nothing has changed since `mark`, else the parts of the page that may have."""
-    found = _find(pk)
+    found = device_of(request, pk)
     pulse = navigation.pulse(found)
     if request.GET.get("mark") == pulse.mark:
         return HttpResponse(status=204)
-    context = _context(found, _panel(panel), request.GET, pulse)
+    context = _context(request, found, _panel(panel), pulse)
     return render(request, "mdm/device/live.html", context)
-
-
-def _find(pk: int) -> Device:
-    return get_object_or_404(Device.objects.select_related("enrollment"), pk=pk)
 
 
 def _panel(slug: str) -> navigation.Panel:
@@ -44,15 +41,17 @@ def _panel(slug: str) -> navigation.Panel:
 
 
 def _context(
+    request: HttpRequest,
     found: Device,
     panel: navigation.Panel,
-    query: QueryDict,
     pulse: navigation.Pulse | None = None,
 ) -> dict[str, Any]:
+    query: QueryDict = request.GET
     kept = query.copy()
     kept.pop("mark", None)
     return {
         "device": found,
+        "may": scope.On(Actor.of(request), found),
         "enrollment": found.enrollment,
         "stands": standing.of(found, timezone.now()),
         "panels": navigation.panels(),

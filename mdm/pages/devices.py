@@ -9,7 +9,8 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, QueryDict
 from django.utils import timezone
 
-from mdm import csv_export, search, selection, standing
+from mdm import csv_export, scope, search, selection, standing
+from mdm.audit.actor import Actor
 from mdm.models import Device
 from mdm.pages.frame import action, back, page, table_page
 from mdm.tables import Choices, Column, Filter, Table
@@ -17,20 +18,20 @@ from mdm.tables import Choices, Column, Filter, Table
 Rows = QuerySet[Device]
 
 
-@page
+@page("device.read")
 def devices(request: HttpRequest) -> HttpResponse:
-    rows = _kept(request.GET).select_related("enrollment")
+    rows = _kept(request, request.GET).select_related("enrollment")
     return table_page(request, "mdm/devices/list.html", TABLE.view(request, rows))
 
 
-@page
+@page("device.read")
 def export(request: HttpRequest) -> HttpResponseBase:
-    rows = TABLE.narrow(_kept(request.GET).select_related("enrollment"), request.GET)
+    rows = TABLE.narrow(_kept(request, request.GET).select_related("enrollment"), request.GET)
     rows = TABLE.sort(rows, request.GET)
     return csv_export.response(TABLE, rows, "devices.csv")
 
 
-@action
+@action("dashboard.open")
 def columns(request: HttpRequest, slug: str) -> HttpResponse:
     """Keep which optional columns of a table this person wants to see."""
     known = set(request.POST.get("known", "")[:1_000].split())
@@ -43,14 +44,14 @@ def selected(request: HttpRequest) -> Rows:
     everything = request.POST.get("all", "")
     if everything.startswith("?"):
         query = QueryDict(everything[1:])
-        return TABLE.narrow(_kept(query), query)
+        return TABLE.narrow(_kept(request, query), query)
     ids = selection.ticked(request.POST)
-    return Device.objects.extra(where=["mdm_device.id = ANY(%s)"], params=[ids])
+    return scope.devices(Actor.of(request)).extra(where=["mdm_device.id = ANY(%s)"], params=[ids])
 
 
-def _kept(query: QueryDict) -> Rows:
-    """Retired devices are off the list until someone asks for them."""
-    everything = Device.objects.all()
+def _kept(request: HttpRequest, query: QueryDict) -> Rows:
+    """What the person may see; retired devices are off the list until someone asks for them."""
+    everything = scope.devices(Actor.of(request))
     return everything if query.get("state") == "retired" else everything.filter(retired_at=None)
 
 

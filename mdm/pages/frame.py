@@ -9,51 +9,63 @@ from urllib.parse import urlencode
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
-from django.shortcuts import render, resolve_url
+from django.shortcuts import get_object_or_404, render, resolve_url
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.cache import never_cache
 
-from mdm.audit.record import NotAllowed
+from mdm import scope
+from mdm.audit.actor import Actor
+from mdm.audit.record import NotAllowed, somewhere
+from mdm.models import Device
 from mdm.tables import View
 
 Given = ParamSpec("Given")
 Page = Callable[Concatenate[HttpRequest, Given], HttpResponseBase]
 
 
-def page(view: Page[Given]) -> Page[Given]:
-    """A page of the dashboard: for people who are signed in, never kept by caches.
+def page(right: str) -> Callable[[Page[Given]], Page[Given]]:
+    """A page of the dashboard: for people who are signed in and have this right of the table for
+    any device at least, never kept by caches.
 
     What the domain does not allow is answered with the reason and status 403.
     """
 
-    @wraps(view)
-    @never_cache
-    def wrapped(
-        request: HttpRequest, /, *args: Given.args, **kwargs: Given.kwargs
-    ) -> HttpResponseBase:
-        if not request.user.is_authenticated:
-            return _to_sign_in(request)
-        try:
-            return view(request, *args, **kwargs)
-        except NotAllowed as refused:
-            return render(request, "mdm/error.html", {"why": str(refused)}, status=403)
+    def decorate(view: Page[Given]) -> Page[Given]:
+        @wraps(view)
+        @never_cache
+        def wrapped(
+            request: HttpRequest, /, *args: Given.args, **kwargs: Given.kwargs
+        ) -> HttpResponseBase:
+            if not request.user.is_authenticated:
+                return _to_sign_in(request)
+            try:
+                somewhere(Actor.of(request), right)
+                return view(request, *args, **kwargs)
+            except NotAllowed as refused:
+                return render(request, "mdm/error.html", {"why": str(refused)}, status=403)
 
-    return wrapped
+        wrapped.right = right  # type: ignore[attr-defined]
+        return wrapped
+
+    return decorate
 
 
-def action(view: Page[Given]) -> Page[Given]:
+def action(right: str) -> Callable[[Page[Given]], Page[Given]]:
     """A page that changes something: as `page`, and by POST alone."""
 
-    @wraps(view)
-    def posted(
-        request: HttpRequest, /, *args: Given.args, **kwargs: Given.kwargs
-    ) -> HttpResponseBase:
-        if request.method != "POST":
-            return HttpResponse(status=405, headers={"Allow": "POST"})
-        return view(request, *args, **kwargs)
+    def decorate(view: Page[Given]) -> Page[Given]:
+        @wraps(view)
+        def posted(
+            request: HttpRequest, /, *args: Given.args, **kwargs: Given.kwargs
+        ) -> HttpResponseBase:
+            if request.method != "POST":
+                return HttpResponse(status=405, headers={"Allow": "POST"})
+            return view(request, *args, **kwargs)
 
-    return page(posted)
+        return page(right)(posted)
+
+    return decorate
 
 
 def is_fragment(request: HttpRequest, target: str) -> bool:
@@ -77,6 +89,12 @@ def back(request: HttpRequest, otherwise: str, **kwargs: Any) -> HttpResponseRed
     if goal and url_has_allowed_host_and_scheme(goal, {request.get_host()}, request.is_secure()):
         return HttpResponseRedirect(goal)
     return HttpResponseRedirect(resolve_url(otherwise, **kwargs))
+
+
+def device_of(request: HttpRequest, pk: int) -> Device:
+    """The device with this id that the person may see, with its enrollment; else Http404."""
+    seen = scope.devices(Actor.of(request))
+    return get_object_or_404(seen.select_related("enrollment"), pk=pk)
 
 
 def say(request: HttpRequest, words: str) -> None:

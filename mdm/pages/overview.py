@@ -13,7 +13,10 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.utils import timezone
 
-from mdm import navigation, standing
+from mdm import navigation, scope, standing
+from mdm.accounts.models import Grant
+from mdm.accounts.rights import Where
+from mdm.audit.actor import Actor
 from mdm.models import Device, EnrollmentPeriod, Quarantine
 from mdm.navigation import Attention, Expiry, Step
 from mdm.pages.frame import page
@@ -23,19 +26,34 @@ _DAYS = 30
 _SOON = timedelta(days=30)
 
 
-@page
+@page("dashboard.open")
 def overview(request: HttpRequest) -> HttpResponse:
-    steps = navigation.steps()
+    actor = Actor.of(request)
+    seen = actor.where("device.read")
     context = {
-        "numbers": _numbers(),
+        "numbers": _numbers(seen),
+        "enrollments": _enrollments_by_day(timezone.now().date(), seen),
+        "held": [] if seen.everywhere else _held(actor),
+        **(_server() if "server.read" in actor else {}),
+    }
+    return render(request, "mdm/overview.html", context)
+
+
+def _server() -> dict[str, object]:
+    """What is the business of those who look after the server."""
+    steps = navigation.steps()
+    return {
         "attention": navigation.attention(),
         "expiries": navigation.expiries(),
         "soon": timezone.now() + _SOON,
         "steps": steps,
         "first_run": not all(step.done for step in steps),
-        "enrollments": _enrollments_by_day(timezone.now().date()),
     }
-    return render(request, "mdm/overview.html", context)
+
+
+def _held(actor: Actor) -> list[Grant]:
+    """The roles of someone who does not see all devices, so that the page can say so."""
+    return list(Grant.objects.current().filter(user=actor.user_id).select_related("group"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +65,9 @@ class Number:
     url: str
 
 
-def _numbers() -> list[Number]:
+def _numbers(seen: Where) -> list[Number]:
     now = timezone.now()
-    count = Device.objects.aggregate(
+    count = scope.within(Device.objects.all(), seen, "serial_number").aggregate(
         **{
             word: Count("pk", filter=standing.condition(word, now))
             for word in ("managed", "quiet", "suspect", "awaiting")
@@ -66,14 +84,15 @@ def _numbers() -> list[Number]:
     ]
 
 
-def _enrollments_by_day(today: date) -> dict[str, object]:
+def _enrollments_by_day(today: date, seen: Where) -> dict[str, object]:
     """Completed enrollments of the last 30 days (UTC), ready for the chart and its table."""
     first = today - timedelta(days=_DAYS - 1)
+    periods = EnrollmentPeriod.objects.filter(
+        completed_at__gte=datetime.combine(first, time.min, UTC),
+        enrollment__parent__isnull=True,
+    )
     found = dict(
-        EnrollmentPeriod.objects.filter(
-            completed_at__gte=datetime.combine(first, time.min, UTC),
-            enrollment__parent__isnull=True,
-        )
+        scope.within(periods, seen, "enrollment__device__serial_number")
         .values_list(TruncDate("completed_at"))
         .annotate(count=Count("id"))
     )

@@ -1,52 +1,118 @@
-"""Settings > People: who may sign in, inviting someone, ending and giving back access."""
+"""Settings > People and roles: who may sign in and what they may do; inviting someone, giving and
+taking roles, ending and giving back access.
+"""
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import structlog
 from django.conf import settings
-from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.db.models import Prefetch, QuerySet
+from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
+from django.utils import timezone
 
 from mdm.accounts import people as domain
-from mdm.accounts.models import User
+from mdm.accounts import rights
+from mdm.accounts.models import Grant, User
+from mdm.accounts.rights import Role
 from mdm.accounts.tasks import send_access_link
+from mdm.accounts.tokens import BadToken
 from mdm.audit.actor import Actor
+from mdm.models import Group
 from mdm.pages.frame import action, complain, page, say, table_page
+from mdm.pages.tokens import group_of
 from mdm.tables import Column, Table
 
 _log = structlog.get_logger(__name__)
 
 
-@page
+@page("people.read")
 def people(request: HttpRequest) -> HttpResponse:
-    return table_page(request, "mdm/people/list.html", TABLE.view(request, User.objects.all()))
+    current = Prefetch("grants", Grant.objects.current().select_related("group"), "roles")
+    rows = User.objects.prefetch_related(current)
+    return table_page(request, "mdm/people/list.html", TABLE.view(request, rows))
 
 
-@page
+@page("dashboard.open")
+def roles(request: HttpRequest) -> HttpResponse:
+    """What each role may do, and which of them the person has."""
+    lines = [(right, [role in right.roles for role in Role]) for right in rights.TABLE]
+    own = Grant.objects.current().filter(user=request.user.pk or 0).select_related("group")
+    context = {"roles": list(Role), "lines": lines, "own": own.order_by("pk")}
+    return render(request, "mdm/people/roles.html", context)
+
+
+@page("people.read")
+def person(request: HttpRequest, pk: int) -> HttpResponse:
+    """Someone's roles, those that have ended too, and the form that gives another."""
+    return _person(request, get_object_or_404(User, pk=pk))
+
+
+@action("people.grant")
+def grant(request: HttpRequest, pk: int) -> HttpResponse:
+    user = get_object_or_404(User, pk=pk)
+    try:
+        lasts = _LASTS[request.POST.get("lasts", "")]
+        given = domain.grant(
+            Actor.of(request),
+            user,
+            role=_role(request),
+            group=_group(request),
+            also=request.POST.getlist("also"),
+            lasts=timedelta(hours=lasts) if lasts else None,
+            reason=request.POST.get("reason", ""),
+        )
+    except KeyError:
+        return _person(request, user, {"lasts": "Choose for how long."})
+    except domain.BadGrant as bad:
+        return _person(request, user, {bad.field: str(bad)})
+    say(request, f"{user} is {given} now.")
+    return redirect("person", user.pk)
+
+
+@action("people.revoke")
+def end_grant(request: HttpRequest, pk: int, number: int) -> HttpResponse:
+    given = get_object_or_404(Grant.objects.select_related("user", "group"), user=pk, pk=number)
+    try:
+        domain.end_grant(Actor.of(request), given)
+    except domain.LastOne as refused:
+        complain(request, str(refused))
+    else:
+        say(request, f"{given.user} is no longer {given}.")
+    return redirect("person", pk)
+
+
+@page("people.invite")
 def invite(request: HttpRequest) -> HttpResponse:
     """By mail, or with an address to hand over in person."""
     email, name = request.POST.get("email", ""), request.POST.get("name", "")
-    context: dict[str, Any] = {"email": email, "name": name, "mail": _has_mail()}
+    context: dict[str, Any] = {
+        "email": email,
+        "name": name,
+        "mail": _has_mail(),
+        **_choices(request.POST),
+    }
     if request.method != "POST":
         return render(request, "mdm/people/invite.html", context)
     actor = Actor.of(request)
     try:
-        user = domain.invite(actor, email=email, name=name)
-    except domain.PeopleError as refused:
-        return render(
-            request, "mdm/people/invite.html", {**context, "error": str(refused)}, status=422
+        user = domain.invite(
+            actor, email=email, name=name, role=_role(request), group=_group(request)
         )
+    except domain.PeopleError as refused:
+        context["errors"] = {getattr(refused, "field", "email"): str(refused)}
+        return render(request, "mdm/people/invite.html", context, status=422)
     if request.POST.get("by") == "mail" and _mailed(user):
         say(request, f"{user.email} gets a mail with the address at which to choose a password.")
         return redirect("people")
     return _show_link(request, user)
 
 
-@page
+@page("people.deactivate")
 def deactivate(request: HttpRequest, pk: int) -> HttpResponse:
     user = get_object_or_404(User, pk=pk)
     if request.method == "POST":
@@ -65,7 +131,7 @@ def deactivate(request: HttpRequest, pk: int) -> HttpResponse:
     return render(request, "mdm/confirm.html", {**context, "back": reverse("people")})
 
 
-@action
+@action("people.activate")
 def activate(request: HttpRequest, pk: int) -> HttpResponse:
     user = get_object_or_404(User, pk=pk)
     domain.activate(Actor.of(request), user)
@@ -73,10 +139,70 @@ def activate(request: HttpRequest, pk: int) -> HttpResponse:
     return redirect("people")
 
 
-@action
+@action("people.link")
 def link(request: HttpRequest, pk: int) -> HttpResponse:
     """A fresh address for someone who lost theirs, or the password."""
     return _show_link(request, get_object_or_404(User, pk=pk))
+
+
+def _person(request: HttpRequest, user: User, errors: dict[str, str] | None = None) -> HttpResponse:
+    now = timezone.now()
+    grants = list(user.grants.select_related("group").order_by("-pk")[:100])
+    holds = [each for each in grants if each.holds(now)]
+    context = {
+        "person": user,
+        "holds": holds,
+        "past": [each for each in grants if each not in holds],
+        "errors": errors or {},
+        "also": rights.ALSO,
+        "ticked": request.POST.getlist("also"),
+        "lasts": _DURATIONS,
+        "filled": request.POST,
+        **_choices(request.POST),
+    }
+    return render(request, "mdm/people/person.html", context, status=422 if errors else 200)
+
+
+def _choices(filled: QueryDict) -> dict[str, Any]:
+    """What a form that gives a role offers, and what was chosen in it."""
+    return {
+        "roles": [(role, _WORDS[role]) for role in Role],
+        "groups": Group.objects.order_by("name"),
+        "role": filled.get("role", Role.VIEWER.value),
+        "group": filled.get("group", ""),
+    }
+
+
+_WORDS = {
+    Role.VIEWER: "sees everything, changes nothing",
+    Role.HELPER: "sends commands that destroy nothing",
+    Role.OPERATOR: "runs the fleet: all commands, groups, profiles, enrollment",
+    Role.APPROVER: "sees everything, approves what others ask for",
+    Role.ADMIN: "may do everything",
+}
+_DURATIONS = (
+    ("", "until someone takes it away"),
+    ("2", "for 2 hours"),
+    ("8", "for 8 hours"),
+    ("24", "for a day"),
+    ("168", "for 7 days"),
+    ("720", "for 30 days"),
+)
+_LASTS = {hours: int(hours) if hours else None for hours, _ in _DURATIONS}
+
+
+def _role(request: HttpRequest) -> Role:
+    try:
+        return Role(request.POST.get("role", ""))
+    except ValueError:
+        raise domain.BadGrant("role", "Choose a role.") from None
+
+
+def _group(request: HttpRequest) -> Group | None:
+    try:
+        return group_of(request.POST.get("group", ""))
+    except BadToken as bad:
+        raise domain.BadGrant("group", str(bad)) from None
 
 
 def _show_link(request: HttpRequest, user: User) -> HttpResponse:
@@ -123,6 +249,12 @@ TABLE = Table(
         ),
         Column(
             key="state", label="State", value=lambda row: "", template="mdm/cells/person_state.html"
+        ),
+        Column(
+            key="roles",
+            label="Roles",
+            value=lambda row: ", ".join(str(each) for each in row.roles),
+            template="mdm/cells/person_roles.html",
         ),
         Column(
             key="login",

@@ -15,7 +15,7 @@ from mdm.push.pem import PushCertificateError
 _LARGEST = 100_001
 
 
-@page
+@page("server.read")
 def show(request: HttpRequest) -> HttpResponse:
     problem = ""
     if request.method == "POST":

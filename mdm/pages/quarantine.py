@@ -26,7 +26,7 @@ REASONS = {
 }
 
 
-@page
+@page("server.read")
 def waiting(request: HttpRequest) -> HttpResponse:
     rows = Quarantine.objects.defer("certificate", "body").annotate(
         undecided=Case(
@@ -38,7 +38,7 @@ def waiting(request: HttpRequest) -> HttpResponse:
     return table_page(request, "mdm/quarantine/list.html", TABLE.view(request, rows))
 
 
-@page
+@page("server.read")
 def case(request: HttpRequest, pk: int) -> HttpResponse:
     found = get_object_or_404(Quarantine, pk=pk)
     if request.method == "POST":

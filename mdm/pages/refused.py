@@ -10,7 +10,7 @@ from mdm.pages.frame import page, table_page
 from mdm.tables import Choices, Column, Filter, Table
 
 
-@page
+@page("server.read")
 def refused(request: HttpRequest) -> HttpResponse:
     return table_page(request, "mdm/refused.html", TABLE.view(request, Refusal.objects.all()))
 

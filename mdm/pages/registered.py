@@ -9,14 +9,14 @@ from mdm.pages import acts, overview, panels
 
 def register() -> None:
     for entry in (
-        Entry("Overview", "overview", "home", order=10),
-        Entry("Devices", "devices", "devices", order=20),
+        Entry("Overview", "overview", "home", order=10, right="dashboard.open"),
+        Entry("Devices", "devices", "devices", order=20, right="device.read"),
         Entry("Refused requests", "refused", "ban", "Enrollment", 73),
         Entry("Quarantine", "quarantine", "shield-question", "Enrollment", 74),
         Entry("Push certificate", "push_certificate", "certificate", "Settings", 82),
-        Entry("People", "people", "users", "Settings", 83),
-        Entry("API tokens", "tokens", "key", "Settings", 84),
-        Entry("Audit", "audit", "history", "Settings", 89),
+        Entry("People and roles", "people", "users", "Settings", 83, "people.read"),
+        Entry("API tokens", "tokens", "key", "Settings", 84, "token.revoke"),
+        Entry("Audit", "audit", "history", "Settings", 89, "audit.read"),
     ):
         navigation.add_entry(entry)
     for panel in (

@@ -11,44 +11,50 @@ from django.shortcuts import get_object_or_404, redirect, render
 
 from mdm.accounts import tokens as domain
 from mdm.accounts.models import ApiToken, User
-from mdm.accounts.tokens import Scope
+from mdm.accounts.rights import LIMITABLE, Role
 from mdm.audit.actor import Actor
+from mdm.models import Group
 from mdm.pages.frame import action, page, say, table_page
 from mdm.tables import Column, Table
 
 _DAYS = (("7", "in 7 days"), ("30", "in 30 days"), ("90", "in 90 days"), ("365", "in a year"))
 
 
-@page
+@page("token.revoke")
 def tokens(request: HttpRequest) -> HttpResponse:
     return table_page(request, "mdm/tokens/list.html", TABLE.view(request, _own(request)))
 
 
-@page
+@page("token.create")
 def create(request: HttpRequest) -> HttpResponse:
     """The form, and after it the only page that ever shows the token."""
+    user = User.objects.get(pk=request.user.pk or 0)
+    own = domain.groups(user)
     filled: dict[str, Any] = {
         "name": request.POST.get("name", "").strip(),
         "days": request.POST.get("days", "90"),
-        "write": "write" in request.POST,
+        "role": request.POST.get("role", Role.VIEWER.value),
+        "group": request.POST.get("group", ""),
     }
-    context: dict[str, Any] = {"filled": filled, "choices": _DAYS}
+    context: dict[str, Any] = {
+        "filled": filled,
+        "days": _DAYS,
+        "roles": domain.roles(user),
+        "groups": Group.objects.all() if own is None else own,
+        "everywhere": own is None,
+        "limitable": [role.label.lower() for role in LIMITABLE],
+    }
     if request.method != "POST":
         return render(request, "mdm/tokens/create.html", context)
-    error = _complaint(filled)
-    if error:
-        return render(request, "mdm/tokens/create.html", {**context, "error": error}, status=422)
-    token, text = domain.create(
-        Actor.of(request),
-        User.objects.get(pk=request.user.pk or 0),
-        name=filled["name"],
-        scopes=[Scope.READ, Scope.WRITE] if filled["write"] else [Scope.READ],
-        expires_in=timedelta(days=int(filled["days"])),
-    )
+    try:
+        token, text = _create(Actor.of(request), user, filled)
+    except domain.BadToken as bad:
+        context["errors"] = {bad.field: str(bad)}
+        return render(request, "mdm/tokens/create.html", context, status=422)
     return render(request, "mdm/tokens/created.html", {"token": token, "text": text})
 
 
-@action
+@action("token.revoke")
 def revoke(request: HttpRequest, key: str) -> HttpResponse:
     token = get_object_or_404(_own(request), token_key=key)
     name = token.name
@@ -57,15 +63,38 @@ def revoke(request: HttpRequest, key: str) -> HttpResponse:
     return redirect("tokens")
 
 
+def _create(actor: Actor, user: User, filled: dict[str, Any]) -> tuple[ApiToken, str]:
+    if filled["days"] not in dict(_DAYS):
+        raise domain.BadToken("expires_in_days", "Choose when the token expires.")
+    if filled["role"] not in Role:
+        raise domain.BadToken("role", "Choose what the token may do.")
+    return domain.create(
+        actor,
+        user,
+        name=filled["name"],
+        role=Role(filled["role"]),
+        group=group_of(filled["group"]),
+        expires_in=timedelta(days=int(filled["days"])),
+    )
+
+
+def group_of(text: str) -> Group | None:
+    """The group with this id as a form has it; None for "". Raises BadToken."""
+    if not text:
+        return None
+    number = text.isascii() and text.isdigit() and len(text) < 19
+    found = Group.objects.filter(pk=int(text)).first() if number else None
+    if found is None:
+        raise domain.BadToken("group", "There is no such group any more.")
+    return found
+
+
 def _own(request: HttpRequest) -> QuerySet[ApiToken]:
-    return ApiToken.objects.filter(user=request.user.pk)
+    return ApiToken.objects.filter(user=request.user.pk).select_related("group")
 
 
-def _complaint(filled: dict[str, Any]) -> str:
-    name = filled["name"]
-    if not name or len(name) > 100 or not name.isprintable():
-        return "Give the token a name of at most 100 characters."
-    return "" if filled["days"] in dict(_DAYS) else "Choose when the token expires."
+def _may(row: ApiToken) -> str:
+    return f"{Role(row.role).label}, {row.group}" if row.group else Role(row.role).label
 
 
 TABLE = Table(
@@ -77,7 +106,7 @@ TABLE = Table(
     empty="mdm/tokens/empty.html",
     columns=(
         Column(key="name", label="Token", value=lambda row: row.name, css="fw-medium break"),
-        Column(key="scopes", label="May", value=lambda row: " and ".join(row.scopes)),
+        Column(key="role", label="Role", value=_may, css="break"),
         Column(key="expires", label="Expires", value=lambda row: row.expiry or "never"),
         Column(key="used", label="Last used", value=lambda row: row.last_used_at or "never"),
         Column(

@@ -140,12 +140,18 @@ def glyph(device: Device, css: str = "") -> SafeString:
 
 @register.simple_tag(takes_context=True)
 def parts(context: template.RequestContext, place: str, subject: Any = None) -> SafeString:
-    """Everything that apps registered for this place of the page."""
+    """Everything that apps registered for this place of the page, and that the person may see."""
+    may = context["may"]
     drawn = (
-        (render_to_string(part.template, part.context(subject), request=context.get("request")),)
-        for part in navigation.parts(place)
+        (_drawn(part, subject, context),) for part in navigation.parts(place) if part.right in may
     )
     return format_html_join("\n", "{}", drawn)
+
+
+def _drawn(part: navigation.Part, subject: Any, context: template.RequestContext) -> str:
+    # What the person may do to the page's device, where it is one device's.
+    shown = {"may": context["may"], **part.context(subject)}
+    return render_to_string(part.template, shown, request=context.get("request"))
 
 
 @register.simple_tag(takes_context=True)

@@ -18,7 +18,7 @@ from profiles.models import Default, Profile
 Wanted = dict[tuple[str, int | None], Profile | None]
 
 
-@page
+@page("server.read")
 def defaults(request: HttpRequest) -> HttpResponse:
     """A choice for each OS; what it would change is shown before it is applied."""
     servers = list(connected())

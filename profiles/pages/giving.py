@@ -20,7 +20,7 @@ _FEW = 20
 NONE = "none"
 
 
-@action
+@action("profile.give")
 def choose(request: HttpRequest) -> HttpResponse:
     """Freeze those of the selection that are listed now, and go on to the choice of a profile."""
     rows = selected(request).filter(current=True, removed_at=None).order_by()
@@ -32,7 +32,7 @@ def choose(request: HttpRequest) -> HttpResponse:
     return HttpResponseRedirect(f"{reverse('profiles:give')}?{urlencode({'to': token})}")
 
 
-@page
+@page("profile.give")
 def give(request: HttpRequest) -> HttpResponse:
     """Choose a profile; with one chosen, what it would change; posted, it is done."""
     token = request.GET.get("to", "")

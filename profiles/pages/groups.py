@@ -29,7 +29,7 @@ from profiles.rules import BadRule
 _EMPTY_RULE = {"match": "all", "conditions": [{"field": "family", "op": "is", "value": ""}]}
 
 
-@page
+@page("server.read")
 def groups(request: HttpRequest) -> HttpResponse:
     counted = GroupMember.objects.filter(group=OuterRef("pk")).order_by().values("group")
     rows = Group.objects.select_related("profile__profile").annotate(
@@ -38,7 +38,7 @@ def groups(request: HttpRequest) -> HttpResponse:
     return table_page(request, "profiles/groups.html", TABLE.view(request, rows))
 
 
-@page
+@page("server.read")
 def group(request: HttpRequest, pk: int) -> HttpResponse:
     found = get_object_or_404(Group.objects.select_related("profile__profile"), pk=pk)
     view = MEMBERS.view(request, _members(found))
@@ -56,7 +56,7 @@ def group(request: HttpRequest, pk: int) -> HttpResponse:
     return table_page(request, "profiles/group.html", view, **context)
 
 
-@page
+@page("group.edit")
 def create(request: HttpRequest) -> HttpResponse:
     """A static group: its name and, where wanted, serial numbers from a file or pasted."""
     context: dict[str, Any] = {"name": request.POST.get("name", ""), "errors": {}}
@@ -74,7 +74,7 @@ def create(request: HttpRequest) -> HttpResponse:
     return render(request, "profiles/group_static.html", context, status=422)
 
 
-@page
+@page("group.edit")
 def create_smart(request: HttpRequest) -> HttpResponse:
     """A smart group: its name and its rule, with a live count."""
     if request.method != "POST":
@@ -90,7 +90,7 @@ def create_smart(request: HttpRequest) -> HttpResponse:
     return redirect("profiles:group", made.pk)
 
 
-@page
+@page("group.edit")
 def rule(request: HttpRequest, pk: int) -> HttpResponse:
     found = get_object_or_404(Group, pk=pk, kind=Group.Kind.SMART)
     if request.method != "POST":
@@ -104,7 +104,7 @@ def rule(request: HttpRequest, pk: int) -> HttpResponse:
     return redirect("profiles:group", found.pk)
 
 
-@page
+@page("group.edit")
 def count(request: HttpRequest) -> HttpResponse:
     """How many devices a rule finds now, for the form that changes it."""
     try:
@@ -115,7 +115,7 @@ def count(request: HttpRequest) -> HttpResponse:
     return render(request, "profiles/rule_count.html", {"words": words})
 
 
-@action
+@action("profile.give")
 def give(request: HttpRequest, pk: int) -> HttpResponse:
     """Give a profile to the group; what it would change is shown first."""
     found = get_object_or_404(Group, pk=pk)
@@ -135,7 +135,7 @@ def give(request: HttpRequest, pk: int) -> HttpResponse:
     return redirect("profiles:group", found.pk)
 
 
-@action
+@action("group.edit")
 def rename(request: HttpRequest, pk: int) -> HttpResponse:
     found = get_object_or_404(Group, pk=pk)
     try:
@@ -145,7 +145,7 @@ def rename(request: HttpRequest, pk: int) -> HttpResponse:
     return redirect("profiles:group", found.pk)
 
 
-@action
+@action("group.edit")
 def move(request: HttpRequest, pk: int) -> HttpResponse:
     found = get_object_or_404(Group, pk=pk)
     text = request.POST.get("rank", "")
@@ -155,7 +155,7 @@ def move(request: HttpRequest, pk: int) -> HttpResponse:
     return redirect("profiles:groups" if request.POST.get("back") == "list" else _url(found))
 
 
-@action
+@action("group.edit")
 def add(request: HttpRequest, pk: int) -> HttpResponse:
     found = get_object_or_404(Group, pk=pk)
     try:
@@ -170,7 +170,7 @@ def add(request: HttpRequest, pk: int) -> HttpResponse:
     return redirect("profiles:group", found.pk)
 
 
-@action
+@action("group.edit")
 def remove(request: HttpRequest, pk: int) -> HttpResponse:
     """Take the ticked members out."""
     found = get_object_or_404(Group, pk=pk)
@@ -190,7 +190,7 @@ def remove(request: HttpRequest, pk: int) -> HttpResponse:
     return redirect("profiles:group", found.pk)
 
 
-@page
+@page("group.edit")
 def delete(request: HttpRequest, pk: int) -> HttpResponse:
     found = get_object_or_404(Group, pk=pk)
     if request.method == "POST":

@@ -18,7 +18,7 @@ from profiles.models import Profile, Version
 from profiles.pages import contents
 
 
-@page
+@page("server.read")
 def profiles(request: HttpRequest) -> HttpResponse:
     rows = selectors.with_use(Profile.objects.select_related("current"))
     if request.GET.get("state") != "archived":
@@ -28,7 +28,7 @@ def profiles(request: HttpRequest) -> HttpResponse:
     return table_page(request, "profiles/profiles.html", view)
 
 
-@page
+@page("server.read")
 def profile(request: HttpRequest, pk: int) -> HttpResponse:
     found = get_object_or_404(Profile.objects.select_related("current"), pk=pk)
     versions = list(found.versions.order_by("-number"))
@@ -49,13 +49,13 @@ def profile(request: HttpRequest, pk: int) -> HttpResponse:
     return render(request, "profiles/profile.html", context)
 
 
-@page
+@page("server.read")
 def by_version(request: HttpRequest, version: int) -> HttpResponse:
     """The profile of a version."""
     return redirect("profiles:profile", get_object_or_404(Version, pk=version).profile_id)
 
 
-@action
+@action("profile.edit")
 def rename(request: HttpRequest, pk: int) -> HttpResponse:
     found = get_object_or_404(Profile, pk=pk)
     try:
@@ -67,7 +67,7 @@ def rename(request: HttpRequest, pk: int) -> HttpResponse:
     return redirect("profiles:profile", found.pk)
 
 
-@action
+@action("profile.edit")
 def duplicate(request: HttpRequest, pk: int) -> HttpResponse:
     found = get_object_or_404(Profile, pk=pk)
     made = editing.duplicate(Actor.of(request), found)
@@ -75,7 +75,7 @@ def duplicate(request: HttpRequest, pk: int) -> HttpResponse:
     return redirect("profiles:profile", made.pk)
 
 
-@action
+@action("profile.edit")
 def archive(request: HttpRequest, pk: int) -> HttpResponse:
     found = get_object_or_404(Profile, pk=pk)
     try:
@@ -87,7 +87,7 @@ def archive(request: HttpRequest, pk: int) -> HttpResponse:
     return redirect("profiles:profiles")
 
 
-@action
+@action("profile.edit")
 def restore(request: HttpRequest, pk: int) -> HttpResponse:
     found = get_object_or_404(Profile, pk=pk)
     try:

@@ -13,9 +13,13 @@ def register() -> None:
     navigation.add_panel(
         Panel("profile", "Profile", "profiles/device_panel.html", device.panel, 38)
     )
-    navigation.add_part(Part("abm.devices.bulk", "profiles/abm_devices_bulk.html", order=50))
+    navigation.add_part(
+        Part("abm.devices.bulk", "profiles/abm_devices_bulk.html", order=50, right="profile.give")
+    )
     navigation.add_part(Part("device.notices", "profiles/device_notice.html", device.head))
-    navigation.add_part(Part("group.members.bulk", "profiles/members_bulk.html"))
+    navigation.add_part(
+        Part("group.members.bulk", "profiles/members_bulk.html", right="group.edit")
+    )
     navigation.add_attention(overview.unassigned_attention)
     navigation.add_attention(overview.waiting_attention)
     navigation.add_attention(overview.misfit_attention)

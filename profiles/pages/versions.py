@@ -23,7 +23,7 @@ from profiles.pages import contents
 from profiles.wire import content as wire
 
 
-@page
+@page("server.read")
 def version(request: HttpRequest, pk: int, number: int) -> HttpResponse:
     found = _version(pk, number)
     current = found.profile.current
@@ -41,7 +41,7 @@ def version(request: HttpRequest, pk: int, number: int) -> HttpResponse:
     return render(request, "profiles/version.html", context)
 
 
-@action
+@action("profile.apply")
 def apply(request: HttpRequest, pk: int, number: int) -> HttpResponse:
     found = _version(pk, number)
     try:
@@ -53,7 +53,7 @@ def apply(request: HttpRequest, pk: int, number: int) -> HttpResponse:
     return redirect("profiles:profile", pk)
 
 
-@action
+@action("profile.edit")
 def discard(request: HttpRequest, pk: int, number: int) -> HttpResponse:
     found = _version(pk, number)
     try:
@@ -65,7 +65,7 @@ def discard(request: HttpRequest, pk: int, number: int) -> HttpResponse:
     return redirect("profiles:profile", pk)
 
 
-@page
+@page("profile.compare")
 def compare(request: HttpRequest, pk: int, definition: int) -> HttpResponse:
     """How Apple's copy differs, as a worker fetched it last; POST has it fetched."""
     profile = get_object_or_404(Profile, pk=pk)

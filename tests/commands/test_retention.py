@@ -327,7 +327,7 @@ def test_pages_say_why_older_commands_are_missing(settings):
     done, waiting = Machine.enrolled(), Machine.enrolled()
     command = ask(done, waiting)
     person = Client()
-    person.force_login(User.objects.create_user("ada", "ada@example.com", "-"))
+    person.force_login(User.objects.create_superuser("ada", "ada@example.com", "-"))
     job, history = (
         f"/commands/{command.uuid}/",
         f"/devices/{done.enrollment.device_id}/commands/",

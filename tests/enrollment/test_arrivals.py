@@ -336,7 +336,7 @@ def test_one_that_does_not_say_its_version_is_below_any_minimum(office: Profile)
 
 @pytest.fixture
 def person(db: None) -> User:
-    return User.objects.create_user("ada", "ada@example.com", "correct horse battery")
+    return User.objects.create_superuser("ada", "ada@example.com", "correct horse battery")
 
 
 @pytest.fixture

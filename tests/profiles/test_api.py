@@ -23,7 +23,7 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture
 def api(db: None) -> APIClient:
     client = APIClient()
-    client.force_login(User.objects.create_user("ada", "ada@example.com", "x"))
+    client.force_login(User.objects.create_superuser("ada", "ada@example.com", "x"))
     return client
 
 

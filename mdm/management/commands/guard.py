@@ -271,9 +271,9 @@ def _actor() -> Actor:
 
 def _find(names: list[str]) -> Found:
     """Receivers by serial number, or else by UDID."""
-    found = receivers.find({NameKind.SERIAL_NUMBER: names})
+    found = receivers.find(_actor(), {NameKind.SERIAL_NUMBER: names})
     others = [one.name.text for one in found.unfound]
-    by_udid = receivers.find({NameKind.UDID: others})
+    by_udid = receivers.find(_actor(), {NameKind.UDID: others})
     known = {name.text for name in by_udid.enrollments.values()}
     found.enrollments.update(by_udid.enrollments)
     found.unfound = [

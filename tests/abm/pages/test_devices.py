@@ -294,7 +294,7 @@ def test_a_frozen_selection_is_a_chip_until_it_is_taken_off_or_too_old(
 def test_a_selection_belongs_to_the_one_who_made_it(
     signed_in: Client, server: Server, listed: Listed
 ) -> None:
-    other = User.objects.create_user("bob", "bob@example.com", "x")
+    other = User.objects.create_superuser("bob", "bob@example.com", "x")
     token = selection.freeze(other.pk, [listed("A1", server).pk])
 
     assert signed_in.get(f"{PAGE}?selection={token}").status_code == 302

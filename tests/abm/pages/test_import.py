@@ -132,7 +132,7 @@ def test_more_than_a_page_can_show_is_in_the_files(signed_in: Client) -> None:
 def test_a_result_belongs_to_the_one_who_made_it_and_not_for_ever(signed_in: Client) -> None:
     url = _upload(signed_in, b"U1\n").redirect_chain[0][0]
     stranger = Client()
-    stranger.force_login(User.objects.create_user("bob", "bob@example.com", "x"))
+    stranger.force_login(User.objects.create_superuser("bob", "bob@example.com", "x"))
 
     for path in (url, f"{url}unknown.csv", f"{url}problems.csv"):
         assert signed_in.get(path).status_code == 200

@@ -24,7 +24,7 @@ def _static_files(settings) -> None:
 
 @pytest.fixture
 def person(client, db):
-    client.force_login(User.objects.create_user("ada", "ada@example.com"))
+    client.force_login(User.objects.create_superuser("ada", "ada@example.com"))
     return client
 
 

@@ -143,7 +143,7 @@ def test_a_running_sync_is_shown_to_everyone_who_looks(
         errors=2,
     )
     other = Client()
-    other.force_login(User.objects.create_user("bob", "bob@example.com", "x"))
+    other.force_login(User.objects.create_superuser("bob", "bob@example.com", "x"))
 
     for client in (signed_in, other, signed_in):
         page = client.get(PAGE).content.decode()

@@ -21,7 +21,7 @@ SignIn = Callable[..., APIClient]
 
 @pytest.fixture
 def admin(db: None) -> User:
-    return User.objects.create_user("ada", "ada@example.com")
+    return User.objects.create_superuser("ada", "ada@example.com")
 
 
 @pytest.fixture

@@ -194,7 +194,7 @@ def test_a_revoked_token_is_refused_at_once(api, token, admin):
 
 
 def test_another_persons_tokens_are_neither_seen_nor_revoked(token):
-    eve = User.objects.create_user("eve", "eve@example.com")
+    eve = User.objects.create_superuser("eve", "eve@example.com")
     client = signed_in(eve)
 
     assert client.get("/api/v1/tokens/").json()["results"] == []
@@ -244,7 +244,7 @@ def test_a_devices_columns_cannot_be_written(api, enroll, method):
 
 
 def test_what_a_client_may_not_say_is_ignored(admin):
-    eve = User.objects.create_user("eve", "eve@example.com")
+    eve = User.objects.create_superuser("eve", "eve@example.com")
 
     made = new_token(
         signed_in(admin),

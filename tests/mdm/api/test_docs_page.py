@@ -18,7 +18,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def page(live_server, static_files):
     """A page of someone who is signed in."""
     client = Client()
-    client.force_login(User.objects.create_user("ada", "ada@example.com"))
+    client.force_login(User.objects.create_superuser("ada", "ada@example.com"))
     session = client.cookies[settings.SESSION_COOKIE_NAME].value
     with chromium() as browser:
         context = browser.new_context()

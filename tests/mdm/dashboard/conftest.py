@@ -40,7 +40,7 @@ def _empty_cache(parts: Path) -> None:
 
 @pytest.fixture
 def admin(db: None) -> User:
-    return User.objects.create_user("ada", "ada@example.com", PASSWORD, first_name="Ada")
+    return User.objects.create_superuser("ada", "ada@example.com", PASSWORD, first_name="Ada")
 
 
 @pytest.fixture

@@ -104,7 +104,7 @@ def test_the_last_person_who_can_sign_in_stays(signed_in: Client, admin: User) -
 def test_someone_switched_off_cannot_sign_in_until_switched_on(
     signed_in: Client, admin: User
 ) -> None:
-    other = User.objects.create_user("grace", "grace@example.com", NEW)
+    other = User.objects.create_superuser("grace", "grace@example.com", NEW)
 
     assert (
         "signed out everywhere"

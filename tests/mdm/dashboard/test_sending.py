@@ -237,7 +237,7 @@ def test_erasing_a_selection_wants_its_number_typed(signed_in: Client, enroll: E
 def test_a_selection_belongs_to_whoever_made_it(signed_in: Client, enroll: Enroll) -> None:
     where = _choose(signed_in, ids=str(enroll().pk))
     other = Client()
-    other.force_login(User.objects.create_user("ben", "ben@example.com"))
+    other.force_login(User.objects.create_superuser("ben", "ben@example.com"))
 
     answer = other.post(f"{where}&type=RestartDevice", {})
 

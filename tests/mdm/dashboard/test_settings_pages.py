@@ -250,7 +250,7 @@ def test_a_token_is_shown_once_works_and_can_be_revoked(signed_in: Client, admin
 def test_a_token_is_revoked_by_its_owner_alone(signed_in: Client, admin: User) -> None:
     signed_in.post("/settings/tokens/new/", {"name": "mine", "days": "7", "write": "on"})
     other = Client()
-    other.force_login(User.objects.create_user("ben", "ben@example.com"))
+    other.force_login(User.objects.create_superuser("ben", "ben@example.com"))
 
     token = ApiToken.objects.get()
     assert other.post(f"/settings/tokens/{token.token_key}/revoke").status_code == 404

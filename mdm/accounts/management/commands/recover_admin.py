@@ -11,6 +11,7 @@ from django.db.models import Q
 
 from mdm.accounts import people
 from mdm.accounts.models import User
+from mdm.accounts.rights import Role
 from mdm.audit.actor import Actor
 
 
@@ -34,7 +35,7 @@ class Command(BaseCommand):
 
     def _new(self, actor: Actor, who: str) -> User:
         try:
-            return people.invite(actor, email=who)
+            return people.invite(actor, email=who, role=Role.ADMIN)
         except people.BadAddress:
             names = ", ".join(User.objects.order_by("pk").values_list("username", flat=True)[:20])
             known = f" There are: {names}." if names else " There is nobody yet."
