@@ -24,6 +24,7 @@ from mdm.api.answers import NothingHere
 from mdm.api.devices import DeviceViewSet
 from mdm.api.docs import DocsView, SchemaView
 from mdm.api.enrollments import EnrollmentViewSet
+from mdm.api.people import GrantViewSet, PersonViewSet, RightViewSet
 from mdm.api.quarantine import QuarantineViewSet
 from mdm.api.tokens import TokenViewSet
 from profiles.api import (
@@ -59,6 +60,9 @@ router.register("group-members", MemberViewSet, basename="groupmember")
 router.register("links", LinkViewSet)
 router.register("quarantine", QuarantineViewSet)
 router.register("tokens", TokenViewSet, basename="token")
+router.register("people", PersonViewSet, basename="person")
+router.register("grants", GrantViewSet, basename="grant")
+router.register("rights", RightViewSet, basename="right")
 
 urlpatterns: list[URLPattern | URLResolver] = [
     *router.urls,

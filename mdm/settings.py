@@ -344,6 +344,7 @@ SPECTACULAR_SETTINGS = {
     "SERVE_PERMISSIONS": ["mdm.api.permissions.HasRight"],
     "COMPONENT_SPLIT_REQUEST": True,
     "ENUM_NAME_OVERRIDES": {
+        "Role": "mdm.accounts.rights.Role",
         "EnrollmentState": "mdm.models.Enrollment.State",
         "EnrollmentKind": "mdm.models.Enrollment.Kind",
         "EntryState": "commands.models.QueueEntry.State",

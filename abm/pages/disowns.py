@@ -18,7 +18,7 @@ from abm.pages.devices import person, selected
 from mdm import selection
 from mdm.audit.actor import Actor
 from mdm.models import Enrollment
-from mdm.pages.frame import action, complain, is_fragment, page, say, table_page
+from mdm.pages.frame import action, complain, form_page, is_fragment, page, say, table_page
 from mdm.search import Contains
 from mdm.tables import Column, Filter, Table
 
@@ -40,7 +40,7 @@ def choose(request: HttpRequest) -> HttpResponse:
     return HttpResponseRedirect(f"{reverse('abm:disown_confirm')}?of={token}")
 
 
-@page("abm.disown")
+@form_page("abm.disown")
 def confirm(request: HttpRequest) -> HttpResponse:
     """What would be disowned; typed once more, it is."""
     try:

@@ -18,13 +18,13 @@ from abm.pages.devices import person
 from abm.serials import Found, Unreadable
 from mdm import selection
 from mdm.csv_export import harmless
-from mdm.pages.frame import page
+from mdm.pages.frame import form_page, page
 
 _SECONDS = 3600
 _LISTED = 1_000
 
 
-@page("server.read")
+@form_page("server.read")
 def import_serials(request: HttpRequest) -> HttpResponse:
     """Choose a file or paste; what was found is on the next page."""
     problem = ""

@@ -13,7 +13,7 @@ from abm.models import Server, TokenUpload
 from abm.pages import sync
 from abm.tokens import ServerTokenError, TokenRefused
 from mdm.audit.actor import Actor
-from mdm.pages.frame import action, back, complain, is_fragment, page, say
+from mdm.pages.frame import action, back, complain, form_page, is_fragment, page, say
 
 
 @page("server.read")
@@ -25,7 +25,7 @@ def servers(request: HttpRequest) -> HttpResponse:
     return render(request, "abm/servers.html", {"servers": listed})
 
 
-@page("abm.connect")
+@form_page("abm.connect")
 def create(request: HttpRequest) -> HttpResponse:
     """Generate token: a name, and then the certificate to upload."""
     problem = ""
@@ -131,7 +131,7 @@ def change(request: HttpRequest, pk: int) -> HttpResponse:
     return redirect("abm:server", found.pk)
 
 
-@page("abm.connect")
+@form_page("abm.connect")
 def disconnect(request: HttpRequest, pk: int) -> HttpResponse:
     found = _find(pk)
     if request.method == "POST":

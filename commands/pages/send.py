@@ -22,7 +22,7 @@ from mdm.audit.actor import Actor
 from mdm.audit.record import NotAllowed
 from mdm.models import Device, Enrollment
 from mdm.pages.devices import selected
-from mdm.pages.frame import action, complain, page, say
+from mdm.pages.frame import action, complain, form_page, say
 from mdm.scope import within
 
 _ENROLLED = Enrollment.State.ENROLLED
@@ -71,7 +71,7 @@ class Receivers:
         return command.refusal(self.known[self.one.pk][1])
 
 
-@page("command.send")
+@form_page("command.send")
 def send(request: HttpRequest) -> HttpResponse:
     """Choose a command, fill in its form, send it."""
     try:

@@ -15,7 +15,7 @@ from enrollment.errors import BadMinimum
 from enrollment.models import Arrival, MinimumOS, RefusedArrival
 from mdm.audit.actor import Actor
 from mdm.models import Device
-from mdm.pages.frame import action, complain, page, say, table_page
+from mdm.pages.frame import action, complain, form_page, page, say, table_page
 from mdm.search import Contains
 from mdm.tables import Column, Filter, Table
 
@@ -44,7 +44,7 @@ def arrivals(request: HttpRequest) -> HttpResponse:
     return table_page(request, "enrollment/pages/arrivals.html", view)
 
 
-@page("server.read")
+@form_page("minimum_os.set", read="server.read")
 def settings(request: HttpRequest) -> HttpResponse:
     """The minimum OS of each platform, and Apple's certificates."""
     if request.method == "POST":

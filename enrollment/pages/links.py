@@ -15,7 +15,7 @@ from enrollment.errors import BadLink, ExpiredLink, UsedUpLink
 from enrollment.models import EnrollmentLink
 from mdm.audit.actor import Actor
 from mdm.navigation import Step
-from mdm.pages.frame import action, page, say, table_page
+from mdm.pages.frame import action, form_page, page, say, table_page
 from mdm.push import certificate
 from mdm.standing import Tone
 from mdm.tables import Column, Table
@@ -29,7 +29,7 @@ def links(request: HttpRequest) -> HttpResponse:
     return table_page(request, "enrollment/pages/links.html", view)
 
 
-@page("link.create")
+@form_page("link.create")
 def create(request: HttpRequest) -> HttpResponse:
     filled = {
         "name": request.POST.get("name", ""),

@@ -10,7 +10,7 @@ from commands.queue import QueueError
 from enrollment import removal as domain
 from mdm.audit.actor import Actor
 from mdm.models import Device, Enrollment
-from mdm.pages.frame import complain, device_of, page, say
+from mdm.pages.frame import complain, device_of, form_page, say
 
 _WORDS = (
     "The device is told to remove its enrollment profile. It then leaves management by itself:"
@@ -18,7 +18,7 @@ _WORDS = (
 )
 
 
-@page("enrollment.release")
+@form_page("enrollment.release")
 def remove(request: HttpRequest, pk: int) -> HttpResponse:
     found = device_of(request, pk)
     if request.method == "POST":

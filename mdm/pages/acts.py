@@ -9,7 +9,7 @@ from django.urls import reverse
 from mdm import devices
 from mdm.audit.actor import Actor
 from mdm.models import Device, Enrollment
-from mdm.pages.frame import action, complain, device_of, page, say
+from mdm.pages.frame import action, complain, device_of, form_page, say
 
 
 @action("enrollment.wake")
@@ -27,7 +27,7 @@ def wake(request: HttpRequest, pk: int) -> HttpResponse:
     return redirect("device", found.pk)
 
 
-@page("device.retire")
+@form_page("device.retire")
 def retire(request: HttpRequest, pk: int) -> HttpResponse:
     found = device_of(request, pk)
     if request.method == "POST":
@@ -52,7 +52,7 @@ def unretire(request: HttpRequest, pk: int) -> HttpResponse:
     return redirect("device", found.pk)
 
 
-@page("enrollment.release")
+@form_page("enrollment.release")
 def release(request: HttpRequest, pk: int) -> HttpResponse:
     found = device_of(request, pk)
     if request.method == "POST":
@@ -71,7 +71,7 @@ def release(request: HttpRequest, pk: int) -> HttpResponse:
     )
 
 
-@page("device.delete")
+@form_page("device.delete")
 def delete(request: HttpRequest, pk: int) -> HttpResponse:
     found = device_of(request, pk)
     word = found.serial_number or str(found)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec
 from urllib.parse import urlencode
@@ -25,11 +25,29 @@ Page = Callable[Concatenate[HttpRequest, Given], HttpResponseBase]
 
 
 def page(right: str) -> Callable[[Page[Given]], Page[Given]]:
-    """A page of the dashboard: for people who are signed in and have this right of the table for
-    any device at least, never kept by caches.
+    """A page of the dashboard to look at: for people who are signed in and have this right of the
+    table for any device at least.
 
-    What the domain does not allow is answered with the reason and status 403.
+    Each of the three is never kept by caches, and answers what the domain does not allow with the
+    reason and status 403.
     """
+    return _guarded({"GET": right})
+
+
+def form_page(right: str, *, read: str = "") -> Callable[[Page[Given]], Page[Given]]:
+    """A page that asks before it changes something, and changes it by POST. `read` is the right to
+    look at it, where others may do that.
+    """
+    return _guarded({"GET": read or right, "POST": right})
+
+
+def action(right: str) -> Callable[[Page[Given]], Page[Given]]:
+    """What changes something by POST alone."""
+    return _guarded({"POST": right})
+
+
+def _guarded(rights: Mapping[str, str]) -> Callable[[Page[Given]], Page[Given]]:
+    """Let those in who have the right for the method of their request."""
 
     def decorate(view: Page[Given]) -> Page[Given]:
         @wraps(view)
@@ -39,31 +57,17 @@ def page(right: str) -> Callable[[Page[Given]], Page[Given]]:
         ) -> HttpResponseBase:
             if not request.user.is_authenticated:
                 return _to_sign_in(request)
+            method = "GET" if request.method == "HEAD" else request.method or ""
+            if method not in rights:
+                return HttpResponse(status=405, headers={"Allow": ", ".join(rights)})
             try:
-                somewhere(Actor.of(request), right)
+                somewhere(Actor.of(request), rights[method])
                 return view(request, *args, **kwargs)
             except NotAllowed as refused:
                 return render(request, "mdm/error.html", {"why": str(refused)}, status=403)
 
-        wrapped.right = right  # type: ignore[attr-defined]
+        wrapped.rights = rights  # type: ignore[attr-defined]
         return wrapped
-
-    return decorate
-
-
-def action(right: str) -> Callable[[Page[Given]], Page[Given]]:
-    """A page that changes something: as `page`, and by POST alone."""
-
-    def decorate(view: Page[Given]) -> Page[Given]:
-        @wraps(view)
-        def posted(
-            request: HttpRequest, /, *args: Given.args, **kwargs: Given.kwargs
-        ) -> HttpResponseBase:
-            if request.method != "POST":
-                return HttpResponse(status=405, headers={"Allow": "POST"})
-            return view(request, *args, **kwargs)
-
-        return page(right)(posted)
 
     return decorate
 

@@ -23,7 +23,7 @@ from mdm.accounts.tasks import send_access_link
 from mdm.accounts.tokens import BadToken
 from mdm.audit.actor import Actor
 from mdm.models import Group
-from mdm.pages.frame import action, complain, page, say, table_page
+from mdm.pages.frame import action, complain, form_page, page, say, table_page
 from mdm.pages.tokens import group_of
 from mdm.tables import Column, Table
 
@@ -86,7 +86,7 @@ def end_grant(request: HttpRequest, pk: int, number: int) -> HttpResponse:
     return redirect("person", pk)
 
 
-@page("people.invite")
+@form_page("people.invite")
 def invite(request: HttpRequest) -> HttpResponse:
     """By mail, or with an address to hand over in person."""
     email, name = request.POST.get("email", ""), request.POST.get("name", "")
@@ -112,7 +112,7 @@ def invite(request: HttpRequest) -> HttpResponse:
     return _show_link(request, user)
 
 
-@page("people.deactivate")
+@form_page("people.deactivate")
 def deactivate(request: HttpRequest, pk: int) -> HttpResponse:
     user = get_object_or_404(User, pk=pk)
     if request.method == "POST":

@@ -7,7 +7,7 @@ from django.shortcuts import redirect, render
 
 from mdm.audit.actor import Actor
 from mdm.models import PushCertificate
-from mdm.pages.frame import page, say
+from mdm.pages.frame import form_page, say
 from mdm.push import certificate
 from mdm.push.pem import PushCertificateError
 
@@ -15,7 +15,7 @@ from mdm.push.pem import PushCertificateError
 _LARGEST = 100_001
 
 
-@page("server.read")
+@form_page("push_certificate.install", read="server.read")
 def show(request: HttpRequest) -> HttpResponse:
     problem = ""
     if request.method == "POST":

@@ -12,7 +12,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from mdm import quarantine
 from mdm.audit.actor import Actor
 from mdm.models import Device, Enrollment, Quarantine
-from mdm.pages.frame import complain, page, say, table_page
+from mdm.pages.frame import complain, form_page, page, say, table_page
 from mdm.protocol.binding import Binding
 from mdm.tables import Column, Filter, Table
 
@@ -38,7 +38,7 @@ def waiting(request: HttpRequest) -> HttpResponse:
     return table_page(request, "mdm/quarantine/list.html", TABLE.view(request, rows))
 
 
-@page("server.read")
+@form_page("quarantine.decide", read="server.read")
 def case(request: HttpRequest, pk: int) -> HttpResponse:
     found = get_object_or_404(Quarantine, pk=pk)
     if request.method == "POST":

@@ -14,7 +14,7 @@ from mdm.accounts.models import ApiToken, User
 from mdm.accounts.rights import LIMITABLE, Role
 from mdm.audit.actor import Actor
 from mdm.models import Group
-from mdm.pages.frame import action, page, say, table_page
+from mdm.pages.frame import action, form_page, page, say, table_page
 from mdm.tables import Column, Table
 
 _DAYS = (("7", "in 7 days"), ("30", "in 30 days"), ("90", "in 90 days"), ("365", "in a year"))
@@ -25,7 +25,7 @@ def tokens(request: HttpRequest) -> HttpResponse:
     return table_page(request, "mdm/tokens/list.html", TABLE.view(request, _own(request)))
 
 
-@page("token.create")
+@form_page("token.create")
 def create(request: HttpRequest) -> HttpResponse:
     """The form, and after it the only page that ever shows the token."""
     user = User.objects.get(pk=request.user.pk or 0)

@@ -10,7 +10,7 @@ from django.shortcuts import redirect, render
 from abm.models import Server
 from abm.servers import connected
 from mdm.audit.actor import Actor
-from mdm.pages.frame import complain, page, say
+from mdm.pages.frame import complain, form_page, say
 from profiles import giving, preview, selectors
 from profiles.errors import NotNow
 from profiles.models import Default, Profile
@@ -18,7 +18,7 @@ from profiles.models import Default, Profile
 Wanted = dict[tuple[str, int | None], Profile | None]
 
 
-@page("server.read")
+@form_page("profile.give", read="server.read")
 def defaults(request: HttpRequest) -> HttpResponse:
     """A choice for each OS; what it would change is shown before it is applied."""
     servers = list(connected())

@@ -9,7 +9,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 
 from mdm.audit.actor import Actor
-from mdm.pages.frame import complain, page, say
+from mdm.pages.frame import complain, form_page, say
 from profiles import editing
 from profiles.errors import BadProfile, NotNow
 from profiles.models import Profile, Version
@@ -19,7 +19,7 @@ from profiles.wire.content import new_content
 _USUAL_MINUTES = 30
 
 
-@page("profile.edit")
+@form_page("profile.edit")
 def create(request: HttpRequest) -> HttpResponse:
     content = {**new_content(), "skip_setup_items": sorted(contents.RECOMMENDED)}
     if request.method != "POST":
@@ -39,7 +39,7 @@ def create(request: HttpRequest) -> HttpResponse:
     return redirect("profiles:profile", made.pk)
 
 
-@page("profile.edit")
+@form_page("profile.edit")
 def edit(request: HttpRequest, pk: int) -> HttpResponse:
     """Write the next version; it is looked at before it is applied."""
     found = get_object_or_404(Profile.objects.select_related("current"), pk=pk)

@@ -12,7 +12,7 @@ from abm.models import AbmDevice
 from abm.pages.devices import person, selected
 from mdm import selection
 from mdm.audit.actor import Actor
-from mdm.pages.frame import action, complain, page, say
+from mdm.pages.frame import action, complain, form_page, say
 from profiles import giving, preview, selectors
 from profiles.errors import NotNow
 
@@ -32,7 +32,7 @@ def choose(request: HttpRequest) -> HttpResponse:
     return HttpResponseRedirect(f"{reverse('profiles:give')}?{urlencode({'to': token})}")
 
 
-@page("profile.give")
+@form_page("profile.give")
 def give(request: HttpRequest) -> HttpResponse:
     """Choose a profile; with one chosen, what it would change; posted, it is done."""
     token = request.GET.get("to", "")

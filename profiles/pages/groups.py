@@ -17,7 +17,7 @@ from abm.serials import Unreadable
 from mdm import selection
 from mdm.audit.actor import Actor
 from mdm.models import Device, Group, GroupMember
-from mdm.pages.frame import action, complain, is_fragment, page, say, table_page
+from mdm.pages.frame import action, complain, form_page, is_fragment, page, say, table_page
 from mdm.search import Contains
 from mdm.tables import Column, Filter, Table
 from profiles import giving, membership, preview, rules, selectors
@@ -56,7 +56,7 @@ def group(request: HttpRequest, pk: int) -> HttpResponse:
     return table_page(request, "profiles/group.html", view, **context)
 
 
-@page("group.edit")
+@form_page("group.edit")
 def create(request: HttpRequest) -> HttpResponse:
     """A static group: its name and, where wanted, serial numbers from a file or pasted."""
     context: dict[str, Any] = {"name": request.POST.get("name", ""), "errors": {}}
@@ -74,7 +74,7 @@ def create(request: HttpRequest) -> HttpResponse:
     return render(request, "profiles/group_static.html", context, status=422)
 
 
-@page("group.edit")
+@form_page("group.edit")
 def create_smart(request: HttpRequest) -> HttpResponse:
     """A smart group: its name and its rule, with a live count."""
     if request.method != "POST":
@@ -90,7 +90,7 @@ def create_smart(request: HttpRequest) -> HttpResponse:
     return redirect("profiles:group", made.pk)
 
 
-@page("group.edit")
+@form_page("group.edit")
 def rule(request: HttpRequest, pk: int) -> HttpResponse:
     found = get_object_or_404(Group, pk=pk, kind=Group.Kind.SMART)
     if request.method != "POST":
@@ -190,7 +190,7 @@ def remove(request: HttpRequest, pk: int) -> HttpResponse:
     return redirect("profiles:group", found.pk)
 
 
-@page("group.edit")
+@form_page("group.edit")
 def delete(request: HttpRequest, pk: int) -> HttpResponse:
     found = get_object_or_404(Group, pk=pk)
     if request.method == "POST":

@@ -15,7 +15,7 @@ from abm.assignment import PURPOSE
 from abm.models import Definition
 from mdm import secrets
 from mdm.audit.actor import Actor
-from mdm.pages.frame import action, complain, is_fragment, page, say
+from mdm.pages.frame import action, complain, form_page, is_fragment, page, say
 from profiles import editing, preview
 from profiles.errors import NotNow
 from profiles.models import Profile, Version
@@ -65,7 +65,7 @@ def discard(request: HttpRequest, pk: int, number: int) -> HttpResponse:
     return redirect("profiles:profile", pk)
 
 
-@page("profile.compare")
+@form_page("profile.compare")
 def compare(request: HttpRequest, pk: int, definition: int) -> HttpResponse:
     """How Apple's copy differs, as a worker fetched it last; POST has it fetched."""
     profile = get_object_or_404(Profile, pk=pk)

@@ -12,6 +12,7 @@ from rest_framework.test import APIClient
 
 from mdm.accounts import tokens
 from mdm.accounts.models import User
+from mdm.accounts.rights import Role
 from mdm.audit.actor import Actor
 from mdm.models import Device, Enrollment, EnrollmentPeriod
 
@@ -31,7 +32,7 @@ def token(admin: User) -> str:
         Actor.person(admin),
         admin,
         name="tests",
-        scopes=list(tokens.Scope),
+        role=Role.ADMIN,
         expires_in=timedelta(days=1),
     )
     return text

@@ -74,7 +74,7 @@ def test_malformed_json_answers_400(api: APIClient, body):
 
 @pytest.mark.parametrize("body", ["[]", "1", '"x"', "null"])
 def test_json_that_is_no_object_answers_400(api: APIClient, body):
-    response = api.post("/api/v1/tokens/", body, content_type="application/json")
+    response = api.post("/api/v1/links/", body, content_type="application/json")
 
     assert response.status_code == 400
 

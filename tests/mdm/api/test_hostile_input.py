@@ -95,7 +95,7 @@ def test_a_body_of_any_form_is_answered(api, body):
 
 
 @fuzzed
-@given(body=bodies("name", "scopes", "expires_in_days"))
+@given(body=bodies("name", "role", "group", "expires_in_days"))
 def test_a_token_of_any_form_is_answered(admin, client, body):
     client.force_login(admin)
 
@@ -117,4 +117,4 @@ def test_text_that_a_database_cannot_hold_is_told_of(admin, api, client, text):
     unknown = {"request_type": text, "serial_numbers": ["AAA"]}
     assert post(api, "/api/v1/commands/", unknown).status_code == 400
     assert post(api, "/api/v1/links/", {"name": text}).status_code == 400
-    assert post(client, "/api/v1/tokens/", {"name": text, "scopes": ["read"]}).status_code == 400
+    assert post(client, "/api/v1/tokens/", {"name": text, "role": "viewer"}).status_code == 400

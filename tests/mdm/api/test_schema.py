@@ -47,6 +47,9 @@ def test_the_schema_names_every_resource_and_every_error(api):
         "refused-arrivals",
         "quarantine",
         "tokens",
+        "people",
+        "grants",
+        "rights",
     }
     assert {"201", "400", "401", "403", "409"} <= set(
         schema["paths"]["/api/v1/commands/"]["post"]["responses"]

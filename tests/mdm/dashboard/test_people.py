@@ -12,6 +12,7 @@ from django.test import Client
 
 from mdm.accounts import people
 from mdm.accounts.models import User
+from mdm.accounts.rights import Role
 from mdm.accounts.tasks import send_access_link
 from mdm.audit.actor import Actor
 from mdm.audit.models import AuditEvent
@@ -42,7 +43,8 @@ def _can_sign_in(username: str) -> bool:
 
 def test_an_invited_person_chooses_a_password_and_signs_in(signed_in: Client) -> None:
     page = signed_in.post(
-        "/settings/people/invite/", {"email": "Grace@Example.com", "name": "Grace", "by": "link"}
+        "/settings/people/invite/",
+        {"email": "Grace@Example.com", "name": "Grace", "by": "link", "role": "viewer"},
     ).content.decode()
     _choose_password(_path(page))
 
@@ -54,7 +56,7 @@ def test_an_invited_person_chooses_a_password_and_signs_in(signed_in: Client) ->
 
 def test_a_link_works_once(signed_in: Client) -> None:
     page = signed_in.post(
-        "/settings/people/invite/", {"email": "grace@example.com", "by": "link"}
+        "/settings/people/invite/", {"email": "grace@example.com", "by": "link", "role": "viewer"}
     ).content.decode()
     _choose_password(_path(page))
 
@@ -64,7 +66,7 @@ def test_a_link_works_once(signed_in: Client) -> None:
 
 
 def test_a_mail_holds_a_link_that_works(admin: User) -> None:
-    user = people.invite(Actor.person(admin), email="grace@example.com")
+    user = people.invite(Actor.person(admin), email="grace@example.com", role=Role.VIEWER)
 
     send_access_link(user.pk)
 
@@ -83,22 +85,24 @@ def test_an_address_is_invited_once_and_names_do_not_collide(
         ("", "not a mail address"),
         ("grace@example.com\nbcc: eve@example.com", "not a mail address"),
     ):
-        answer = signed_in.post("/settings/people/invite/", {"email": email, "by": "link"})
+        answer = signed_in.post(
+            "/settings/people/invite/", {"email": email, "by": "link", "role": "viewer"}
+        )
         assert answer.status_code == 422, email
         assert complaint in answer.content.decode()
 
-    other = people.invite(Actor.person(admin), email="ada@example.org")
+    other = people.invite(Actor.person(admin), email="ada@example.org", role=Role.VIEWER)
     assert other.username == "ada2"
 
 
 def test_the_last_person_who_can_sign_in_stays(signed_in: Client, admin: User) -> None:
-    people.invite(Actor.person(admin), email="grace@example.com")
+    people.invite(Actor.person(admin), email="grace@example.com", role=Role.VIEWER)
 
     page = signed_in.post(f"/settings/people/{admin.pk}/deactivate/", follow=True)
 
     admin.refresh_from_db()
     assert admin.is_active
-    assert "Nobody else can sign in" in page.content.decode()
+    assert "Nobody else is an admin" in page.content.decode()
 
 
 def test_someone_switched_off_cannot_sign_in_until_switched_on(
