@@ -26,7 +26,7 @@ from mdm.checkin import UNLOCK_TOKEN
 from mdm.models import Enrollment, Escrow
 from mdm.protocol.connect import command_plist
 from mdm.push.wake import wake
-from mdm.scope import within
+from mdm.scope import beyond, within
 from mdm.secrets import seal, unseal
 
 COMMAND = "command"
@@ -254,15 +254,6 @@ def _judge(
         else:
             refused.append(Refused(pk, reason))
     return able, refused
-
-
-def beyond(ids: list[int], where: Where) -> set[int]:
-    """Those of these enrollments whose devices `where` does not cover."""
-    if where.everywhere:
-        return set()
-    rows = Enrollment.objects.extra(where=["mdm_enrollment.id = ANY(%s)"], params=[ids])
-    covered = within(rows, where, "device__serial_number")
-    return set(ids) - set(covered.values_list("pk", flat=True))
 
 
 def _create(actor: Actor, command_type: CommandType, params: dict[str, object]) -> Command:

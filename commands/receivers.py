@@ -12,8 +12,7 @@ from django.db import connection
 
 from mdm.accounts.rights import Where
 from mdm.audit.actor import Actor
-from mdm.models import Enrollment
-from mdm.scope import within
+from mdm.scope import beyond
 
 
 class NameKind(StrEnum):
@@ -67,26 +66,18 @@ def find(actor: Actor, names: Mapping[NameKind, Iterable[object]]) -> Found:
                 found.unfound.append(Unfound(Name(kind, _shown(name)), _MALFORMED[kind]))
             else:
                 wanted[key] = Name(kind, _shown(name))
-        _look_up(kind, wanted, found)
-    _hide(found, actor.where("device.read"))
+        _look_up(kind, wanted, found, actor.where("device.read"))
     return found
 
 
-def _hide(found: Found, where: Where) -> None:
-    """Let those lead nowhere whose devices are not covered."""
-    if where.everywhere:
-        return
-    rows = Enrollment.objects.extra(
-        where=["mdm_enrollment.id = ANY(%s)"], params=[list(found.enrollments)]
-    )
-    seen = set(within(rows, where, "device__serial_number").values_list("pk", flat=True))
-    for hidden in found.enrollments.keys() - seen:
-        name = found.enrollments.pop(hidden)
-        found.unfound.append(Unfound(name, _NOBODY[name.kind]))
-
-
-def _look_up(kind: NameKind, wanted: dict[int | str, Name], found: Found) -> None:
-    for key, enrollment in _rows(_LOOK_UP[kind], list(wanted)):
+def _look_up(kind: NameKind, wanted: dict[int | str, Name], found: Found, where: Where) -> None:
+    rows = _rows(_LOOK_UP[kind], list(wanted))
+    hidden = beyond([enrollment for _, enrollment in rows if enrollment is not None], where)
+    for key, enrollment in rows:
+        if enrollment is None and not where.everywhere:
+            continue  # whose device it is would tell whether it is there
+        if enrollment in hidden:
+            continue
         name = wanted.pop(key)
         if enrollment is None:
             found.unfound.append(Unfound(name, NOT_ENROLLED))

@@ -5,13 +5,14 @@ Rights are in `mdm/accounts/rights.py`; a device belongs to the groups that have
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, TypeVar
 
 from django.db.models import Exists, Model, OuterRef, QuerySet
 
 from mdm.accounts.rights import Where
 from mdm.audit.actor import Actor
-from mdm.models import Device, GroupMember
+from mdm.models import Device, Enrollment, GroupMember
 
 Row = TypeVar("Row", bound=Model)
 
@@ -36,6 +37,17 @@ def within(rows: QuerySet[Row, Any], where: Where, serial_number: str) -> QueryS
 def devices(actor: Actor, action: str = "device.read") -> QuerySet[Device]:
     """The devices to which `actor` may do this."""
     return within(Device.objects.all(), actor.where(action), "serial_number")
+
+
+def beyond(enrollments: Collection[int], where: Where) -> set[int]:
+    """Those of these enrollments (by id) whose devices `where` does not cover."""
+    if where.everywhere:
+        return set()
+    rows = Enrollment.objects.extra(
+        where=["mdm_enrollment.id = ANY(%s)"], params=[list(enrollments)]
+    )
+    covered = within(rows, where, "device__serial_number").values_list("pk", flat=True)
+    return set(enrollments) - set(covered)
 
 
 def groups_of(device: Device) -> frozenset[int]:

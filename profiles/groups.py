@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from django.db import IntegrityError, connection, transaction
-from django.db.models import F, Max
+from django.db.models import F, Max, Q
 from django.utils import timezone
 
 from mdm.audit.actor import Actor
 from mdm.audit.record import allow, record
 from mdm.models import Group, GroupMember
 from profiles import following, membership, resolution, rules
-from profiles.errors import BadGroup
+from profiles.errors import BadGroup, NotNow
 
 MAX_NAME = 100
 _NAMED = 1_000
@@ -130,16 +130,31 @@ def move(actor: Actor, group: Group, rank: int) -> None:
 
 
 def delete(actor: Actor, group: Group) -> None:
-    """Devices stay; what the group gave them is gone. Raises NotAllowed."""
+    """Devices stay; what the group gave them is gone. Raises NotAllowed, and NotNow while someone
+    has a role for its devices.
+    """
     allow(actor, "group.edit")
     with transaction.atomic():
         resolution.take_turn()
         held = Group.objects.select_for_update().get(pk=group.pk)
+        _check_unused(held)
         _told(list(held.members.values_list("serial_number", flat=True)))
         _record(actor, "group.delete", held, before={"name": held.name, "rule": held.rule})
         rank = held.rank
         held.delete()
         Group.objects.filter(rank__gt=rank).update(rank=F("rank") - 1)
+
+
+def _check_unused(group: Group) -> None:
+    """Rights would end with the group, without a word to whoever holds them."""
+    holders = [str(each.user) for each in group.grants.current().select_related("user")[:3]]
+    live = Q(expiry=None) | Q(expiry__gt=timezone.now())
+    holders += [f"the token {token}" for token in group.tokens.filter(live)[:3]]
+    if holders:
+        raise NotNow(
+            f"Rights hold for the devices of this group ({', '.join(holders)}). Take them away"
+            " first, under Settings > People and roles or API tokens."
+        )
 
 
 def _create(actor: Actor, name: str, kind: Group.Kind, rule: rules.Rule) -> Group:

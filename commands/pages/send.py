@@ -17,13 +17,12 @@ from commands import catalog, facts, queue
 from commands.catalog import CommandType, Facts, InvalidParameters, UnknownRequestType
 from commands.catalog.parameters import Parameter
 from commands.pages import form
-from mdm import selection
+from mdm import scope, selection
 from mdm.audit.actor import Actor
 from mdm.audit.record import NotAllowed
 from mdm.models import Device, Enrollment
 from mdm.pages.devices import selected
 from mdm.pages.frame import action, complain, form_page, say
-from mdm.scope import within
 
 _ENROLLED = Enrollment.State.ENROLLED
 
@@ -121,7 +120,7 @@ def _receivers(request: HttpRequest) -> Receivers:
 
 def _seen(request: HttpRequest) -> QuerySet[Enrollment]:
     where = Actor.of(request).where("device.read")
-    return within(Enrollment.objects.select_related("device"), where, "device__serial_number")
+    return scope.within(Enrollment.objects.select_related("device"), where, "device__serial_number")
 
 
 def _choose(request: HttpRequest, receivers: Receivers) -> HttpResponse:
@@ -150,7 +149,7 @@ def _not_for_them(actor: Actor, receivers: Receivers, command: CommandType) -> s
         where = queue.may_send(actor, command)
     except NotAllowed as refused:
         return str(refused)
-    return queue.BEYOND if receivers.one and queue.beyond(receivers.ids, where) else None
+    return queue.BEYOND if receivers.one and scope.beyond(receivers.ids, where) else None
 
 
 def _other_channels(receivers: Receivers) -> list[Enrollment]:
@@ -202,7 +201,7 @@ def _verdict(actor: Actor, receivers: Receivers, command: CommandType) -> Verdic
     if receivers.one is not None:
         return None
     try:
-        beyond = queue.beyond(receivers.ids, queue.may_send(actor, command))
+        beyond = scope.beyond(receivers.ids, queue.may_send(actor, command))
     except NotAllowed as refused:
         return Verdict(0, [(str(refused), len(receivers.ids))])
     alike = Counter(facts.of([pk for pk in receivers.ids if pk not in beyond]).values())

@@ -194,7 +194,11 @@ def remove(request: HttpRequest, pk: int) -> HttpResponse:
 def delete(request: HttpRequest, pk: int) -> HttpResponse:
     found = get_object_or_404(Group, pk=pk)
     if request.method == "POST":
-        domain.delete(Actor.of(request), found)
+        try:
+            domain.delete(Actor.of(request), found)
+        except NotNow as refused:
+            complain(request, str(refused))
+            return redirect("profiles:group", found.pk)
         say(request, f"{found} is deleted. Its devices get what the next rule gives them.")
         return redirect("profiles:groups")
     context = {

@@ -1,0 +1,292 @@
+"""What someone may not do is not offered to them: on no page they may open is there a form, a
+button or a link that they would be refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import timedelta
+from urllib.parse import urljoin, urlsplit
+
+import pytest
+from django.http import HttpResponse
+from django.test import Client
+from django.urls import resolve
+from django.utils import timezone
+from lxml import html
+
+from abm import servers
+from abm.models import AbmDevice, Definition, Disown, DisownDevice, Server, SyncRun, TokenUpload
+from commands import queue
+from commands.models import QueueEntry
+from enrollment import links
+from enrollment.models import Arrival, EnrollmentLink, Holding, RefusedArrival
+from mdm.accounts.models import Grant, User
+from mdm.accounts.rights import BY_NAME, Held, Role
+from mdm.models import Device, Enrollment, Group, Quarantine
+from profiles import editing, following, giving, groups
+from profiles.models import Profile, Version
+from profiles.wire.content import new_content
+from tests.abm.pages.conftest import Connect, Listed, Noted, connect, listed, noted
+from tests.machines import Machine
+from tests.mdm.dashboard.conftest import PASSWORD, Enroll
+from tests.people import addresses
+from tests.profiles.steps import ADMIN, make_profile
+
+__all__ = ["connect", "listed", "noted"]
+
+pytestmark = pytest.mark.django_db
+
+# Pages that need nothing to be there.
+PLAIN = (
+    *("/", "/search/?q=S", "/devices/", "/commands/", "/commands/catalog/", "/commands/running"),
+    *("/abm/devices/", "/abm/devices/import/", "/abm/devices/disowns/", "/abm/assignment/"),
+    *("/abm/sync", "/abm/running", "/abm/runs/", "/abm/servers/", "/abm/servers/new/"),
+    *("/ade-profiles/", "/ade-profiles/new/", "/ade-profiles/defaults/"),
+    *("/groups/", "/groups/new/", "/groups/new-smart/", "/groups/count"),
+    *("/enrollment/links/", "/enrollment/links/new/", "/enrollment/arrivals/"),
+    *("/enrollment/arrivals/refused/", "/enrollment/arrivals/settings/"),
+    *("/enrollment/refused/", "/enrollment/quarantine/", "/settings/push-certificate/"),
+    *("/settings/people/", "/settings/people/invite/", "/settings/people/roles/"),
+    *("/settings/tokens/", "/settings/tokens/new/", "/settings/audit/"),
+)
+# Files: nobody is offered anything in them.
+FILES = {
+    *("devices_export", "abm:devices_export", "abm:devices_serials", "abm:certificate"),
+    *("abm:import_unknown", "abm:import_problems"),
+}
+# What has rights of another kind, or none.
+OTHERS = ("accounts/", "api/", "enroll/", "ade/", "lab/")
+
+
+@pytest.fixture
+def world(
+    enroll: Enroll, machine: Machine, connect: Connect, listed: Listed, noted: Noted
+) -> Device:
+    """One of everything that a page shows, and the device that has the most of it."""
+    device = enroll("S1")
+    enroll("S2", retired_at=timezone.now())
+    held = Enrollment.objects.get(pk=device.enrollment_id)
+    Enrollment.objects.filter(pk=held.pk).update(awaiting_configuration=True)
+    Holding.objects.create(enrollment=held, limit_at=timezone.now() + timedelta(hours=1))
+    for request_type in ("ProfileList", "EraseDevice"):
+        queue.enqueue(ADMIN, request_type=request_type, parameters={}, enrollments=[held.pk])
+    Machine.new(udid=machine.udid, serial_number=machine.serial_number).authenticate()
+    links.create(ADMIN, name="Class 7b", serial_number="S1")
+    User.objects.create_user("gone", "gone@example.com", is_active=False)
+    _at_apple(connect, listed, noted)
+    _profiles()
+    return device
+
+
+def _at_apple(connect: Connect, listed: Listed, noted: Noted) -> None:
+    office = connect("Office", problem="rejected", assigning_paused_at=timezone.now())
+    school = connect("School")
+    servers.create(ADMIN, "New")
+    TokenUpload.objects.create(
+        server=office,
+        sealed_token=b"",
+        expires_at=timezone.now(),
+        uploaded_by="x",
+        state=TokenUpload.State.REFUSED,
+    )
+    run = SyncRun.objects.create(server=school, asked_by="x")
+    for serial, server in (("S1", school), ("S2", school), ("S3", office)):
+        listed(serial, server)
+        noted(server, serial, "added", run_id=run.pk)
+    DisownDevice.objects.create(
+        disown=Disown.objects.create(asked_by="x"), server=school, serial_number="S2"
+    )
+
+
+def _profiles() -> None:
+    first, _, shelved = (make_profile(name) for name in ("Office", "Spare", "Shelved"))
+    giving.set_default(ADMIN, "iOS", None, first)
+    picked = groups.create_static(ADMIN, "Picked", ["S1"])
+    groups.create_smart(
+        ADMIN,
+        "Smart",
+        {"match": "all", "conditions": [{"field": "family", "op": "is", "value": "iPad"}]},
+    )
+    giving.give_group(ADMIN, picked, first)
+    following.follow()
+    Definition.objects.update(state=Definition.State.DEFINED, profile_uuid="5E6F")
+    editing.draft(ADMIN, first, {**new_content(), "department": "IT"})
+    editing.archive(ADMIN, shelved)
+    Arrival.objects.create(serial_number="S1", version=first.current)
+    RefusedArrival.objects.create(serial_number="S9", reason="not_listed", sentence="x")
+
+
+def _pages(device: Device) -> list[str]:
+    """Every page about something, for one of each at least."""
+    send = f"/commands/send/?enrollment={device.enrollment_id}"
+    entry = QueueEntry.objects.earliest("pk")
+    run = SyncRun.objects.earliest("pk").pk
+    compared = Definition.objects.get(
+        reference=Version.objects.earliest("pk").pk, server__name="School"
+    )
+    about_device = (
+        *("", "timeline/", "inventory/", "commands/", "identity/", "abm/", "profile/"),
+        *("live/timeline/", "live/abm/", "retire/", "release/", "remove-management/", "delete/"),
+    )
+    return [
+        *(f"/devices/{device.pk}/{page}" for page in about_device),
+        *(f"/devices/{each.pk}/" for each in Device.objects.exclude(pk=device.pk)),
+        *(send, f"{send}&type=ProfileList", f"{send}&type=EraseDevice"),
+        *(f"/commands/{entry.command.uuid}/", f"/commands/entries/{entry.pk}/"),
+        *(f"/abm/servers/{each.pk}/" for each in Server.objects.all()),
+        *(f"/abm/servers/{each.pk}/disconnect/" for each in Server.objects.all()),
+        *(f"/abm/assignment/{each.pk}/" for each in Server.objects.all()),
+        *(f"/abm/runs/{run}/", f"/abm/runs/{run}/devices/"),
+        *(f"/abm/devices/disowns/{each.pk}/" for each in Disown.objects.all()),
+        *(f"/ade-profiles/{each.pk}/" for each in Profile.objects.all()),
+        *(f"/ade-profiles/{each.pk}/edit/" for each in Profile.objects.all()),
+        *(
+            f"/ade-profiles/{each.profile_id}/versions/{each.number}/"
+            for each in Version.objects.all()
+        ),
+        f"/ade-profiles/version-{compared.reference}/",
+        f"/ade-profiles/{Profile.objects.earliest('pk').pk}/apple/{compared.pk}/",
+        *(f"/groups/{each.pk}/" for each in Group.objects.all()),
+        *(f"/groups/{each.pk}/delete/" for each in Group.objects.all()),
+        *(f"/groups/{each.pk}/rule/" for each in Group.objects.filter(kind="smart")),
+        *(f"/enrollment/links/{each.pk}/" for each in EnrollmentLink.objects.all()),
+        *(f"/enrollment/quarantine/{each.pk}/" for each in Quarantine.objects.all()),
+        *(f"/settings/people/{each.pk}/" for each in User.objects.all()),
+        f"/settings/people/{User.objects.earliest('pk').pk}/deactivate/",
+    ]
+
+
+def _chosen(client: Client) -> Iterator[str]:
+    """Pages about a selection, which whoever may make it comes to."""
+    ids = ",".join(str(pk) for pk in AbmDevice.objects.values_list("pk", flat=True))
+    profile = Profile.objects.earliest("pk").pk
+    for path, form, more in (
+        ("/abm/devices/import/", {"pasted": "S1\nS9\n?"}, ""),
+        ("/abm/devices/send", {"ids": ids}, "&type=ProfileList"),
+        ("/abm/devices/disowns/choose", {"ids": ids}, ""),
+        ("/ade-profiles/choose", {"ids": ids}, f"&profile={profile}"),
+    ):
+        answer = client.post(path, form)
+        if answer.status_code == 302:
+            yield answer["Location"] + more
+
+
+# --- What a page offers --------------------------------------------------------------------------
+
+
+def _offers(page: html.HtmlElement) -> Iterator[tuple[str, str]]:
+    """Method and address of every link and form, and of what htmx asks for."""
+    for link in page.iter("a"):
+        yield "GET", link.get("href", "")
+    for method in ("get", "post"):
+        for element in page.xpath(f"//*[@hx-{method}]"):
+            yield method.upper(), element.get(f"hx-{method}")
+    for form in page.iter("form"):
+        buttons = list(_buttons(page, form))
+        if not buttons and form.get("hidden") is None:
+            buttons = [form]
+        for button in buttons:
+            address = button.get("formaction") or form.get("action") or ""
+            yield form.get("method", "get").upper(), address
+
+
+def _buttons(page: html.HtmlElement, form: html.HtmlElement) -> Iterator[html.HtmlElement]:
+    """What submits a form: buttons in it, and those anywhere that name it."""
+    for button in page.iter("button"):
+        if button.get("type", "submit") != "submit":
+            continue
+        owner = button.get("form")
+        if owner == form.get("id") if owner else form in button.iterancestors("form"):
+            yield button
+
+
+def _refused(offered: tuple[str, str], held: Held) -> str:
+    """Why someone who holds this role could not follow it; "" where they can."""
+    method, address = offered
+    rights = getattr(resolve(urlsplit(address).path).func, "rights", None)
+    if rights is None:
+        return ""
+    if method not in rights:
+        return "nothing answers it"
+    return "" if held.has(BY_NAME[rights[method]]) else f"it takes {rights[method]}"
+
+
+class Visit:
+    """One person's way through the pages: where they were let in, and what they were offered."""
+
+    def __init__(self, held: Held) -> None:
+        self.name = held.role.value if held.group is None else f"{held.role.value} of a group"
+        self.held = held
+        self.user = User.objects.create_user(
+            self.name.replace(" ", "-"), f"{self.name[-5:]}-{held.role}@example.com", PASSWORD
+        )
+        Grant.objects.create(user=self.user, role=held.role, group_id=held.group, given_by="test")
+        self.client = Client()
+        self.client.force_login(self.user)
+        self.seen: set[str] = set()
+        self.posts: set[str] = set()
+        self.faults: set[tuple[str, ...]] = set()
+
+    def see(self, paths: Iterable[str]) -> None:
+        for path in paths:
+            answer = self.client.get(path)
+            assert answer.status_code < 500, path
+            if answer.status_code in {200, 302}:
+                self.seen.add(resolve(urlsplit(path).path).view_name)
+            if answer.status_code == 200 and answer.content.strip():
+                self._judge(path, answer)
+
+    def _judge(self, path: str, answer: HttpResponse) -> None:
+        for method, given in _offers(html.fromstring(answer.content)):
+            address = urljoin(f"http://testserver{path}", given)
+            if urlsplit(address).hostname != "testserver":
+                continue
+            if method == "POST":
+                self.posts.add(resolve(urlsplit(address).path).view_name)
+            if why := _refused((method, address), self.held):
+                self.faults.add((self.name, path, method, urlsplit(address).path, why))
+
+
+def _everyone(*more: Held) -> dict[str, Visit]:
+    visits = [Visit(held) for held in (*(Held(role) for role in Role), *more)]
+    return {visit.name: visit for visit in visits}
+
+
+# --- Tests ---------------------------------------------------------------------------------------
+
+
+def test_nobody_is_offered_what_they_may_not_do(world: Device) -> None:
+    picked = Group.objects.get(name="Picked")
+    people = _everyone(*(Held(role, picked.pk) for role in (Role.VIEWER, Role.OPERATOR)))
+    pages = [*PLAIN, *_pages(world)]
+    for visit in people.values():
+        visit.see([*pages, *_chosen(visit.client)])
+
+    faults = {fault for visit in people.values() for fault in visit.faults}
+    assert not faults, "\n".join(" ".join(fault) for fault in sorted(faults))
+    # And what they may do is: the pages were all seen, with all that can be posted from them.
+    for visit in (people[role.value] for role in Role):
+        assert _theirs("GET", visit.held) - FILES - visit.seen == set(), visit.name
+        assert _theirs("POST", visit.held) - visit.posts == set(), visit.name
+
+
+def _theirs(method: str, held: Held) -> set[str]:
+    """The names of all that someone who holds this role may get or post."""
+    views = [resolve(path) for path in addresses(lambda route: not route.startswith(OTHERS))]
+    rights = {view.view_name: view.func.rights for view in views}
+    return {
+        name
+        for name in rights
+        if method in rights[name] and held.has(BY_NAME[rights[name][method]])
+    }
+
+
+def test_an_empty_server_offers_no_more(db: None) -> None:
+    people = _everyone()
+    for visit in people.values():
+        visit.see(PLAIN)
+
+    faults = {fault for visit in people.values() for fault in visit.faults}
+    assert not faults, "\n".join(" ".join(fault) for fault in sorted(faults))
+    assert {"abm:server_create", "link_create"} <= people["admin"].seen
