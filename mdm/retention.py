@@ -15,8 +15,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import structlog
+from allauth.usersessions.models import UserSession
 from django.conf import settings
 from django.contrib.sessions.backends.db import SessionStore
+from django.contrib.sessions.models import Session
 from django.core.cache import cache
 from django.db import connection
 from django.utils import timezone
@@ -61,6 +63,7 @@ def remove_old(rows: int = BATCH) -> int:
 def remove_sessions() -> None:
     """Remove sessions that have ended: Django keeps each until somebody comes back with it."""
     SessionStore.clear_expired()
+    UserSession.objects.exclude(session_key__in=Session.objects.values("session_key")).delete()
 
 
 def run(whose: str, tables: Sequence[Table], rows: int) -> int:

@@ -15,6 +15,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.cache import never_cache
 
 from mdm import scope
+from mdm.accounts import first_admin
 from mdm.audit.actor import Actor
 from mdm.audit.record import NotAllowed, somewhere
 from mdm.models import Device
@@ -110,6 +111,8 @@ def complain(request: HttpRequest, words: str) -> None:
 
 
 def _to_sign_in(request: HttpRequest) -> HttpResponse:
+    if first_admin.is_missing():
+        return HttpResponseRedirect(reverse("set_up"))
     sign_in = reverse("account_login")
     if request.htmx:  # type: ignore[attr-defined]
         # A fragment in the middle of a page is no place to sign in.

@@ -7,6 +7,7 @@ from mdm.pages import (
     audit,
     device,
     devices,
+    first_admin,
     overview,
     people,
     push_certificate,
@@ -18,6 +19,7 @@ from mdm.pages import (
 
 urlpatterns = [
     path("", overview.overview, name="overview"),
+    path("setup/", first_admin.set_up, name="set_up"),
     path("search/", search.search, name="search"),
     path("columns/<slug:slug>", devices.columns, name="columns"),
     path("devices/", devices.devices, name="devices"),

@@ -33,6 +33,9 @@ class Command(BaseCommand):
     def _ready(self, server: LocalServer) -> None:
         self._say(f"\nGuardMDM runs.\n  Dashboard  {server.people_url}")
         self._say(f"  Devices    {server.devices_url}")
+        missing = server.manage("first_admin").split()
+        if missing:
+            self._say("  Set-up     {} with the token {}".format(*missing))
         self._say(f"  Logs       {server.state_dir / 'log'}\nCtrl-C stops it.")
 
     def _say(self, line: str) -> None:

@@ -8,10 +8,12 @@ from django.urls import URLPattern, URLResolver, get_resolver
 
 from commands.models import Command
 from mdm.accounts.models import User
+from mdm.accounts.rights import Role
 from mdm.models import Device
 from tests.mdm.dashboard.conftest import PASSWORD, Enroll
+from tests.people import someone
 
-OPEN = ("accounts/", "api/", "enroll/", "ade/")
+OPEN = ("accounts/", "api/", "enroll/", "ade/", "setup/")
 VALUES = {
     "pk": "1",
     "number": "1",
@@ -49,6 +51,8 @@ PAGES = sorted({_filled_in(route) for route in _pages(get_resolver())})
 @pytest.mark.parametrize("path", PAGES)
 @pytest.mark.parametrize("method", ["get", "post"])
 def test_every_page_leads_strangers_to_the_sign_in(path: str, method: str) -> None:
+    someone(Role.ADMIN)
+
     answer = getattr(Client(), method)(path)
 
     if method == "get" or answer.status_code != 405:
@@ -58,6 +62,8 @@ def test_every_page_leads_strangers_to_the_sign_in(path: str, method: str) -> No
 
 @pytest.mark.django_db
 def test_a_fragment_is_no_place_to_sign_in() -> None:
+    someone(Role.ADMIN)
+
     answer = Client().get(
         "/devices/1/live/timeline/",
         headers={

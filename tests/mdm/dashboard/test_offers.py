@@ -21,7 +21,7 @@ from commands import queue
 from commands.models import QueueEntry
 from enrollment import links
 from enrollment.models import Arrival, EnrollmentLink, Holding, RefusedArrival
-from mdm.accounts.models import Grant, User
+from mdm.accounts.models import ApiToken, Grant, User
 from mdm.accounts.rights import BY_NAME, Held, Role
 from mdm.models import Device, Enrollment, Group, Quarantine
 from profiles import editing, following, giving, groups
@@ -216,14 +216,15 @@ class Visit:
     """One person's way through the pages: where they were let in, and what they were offered."""
 
     def __init__(self, held: Held) -> None:
-        self.name = held.role.value if held.group is None else f"{held.role.value} of a group"
         self.held = held
-        self.user = User.objects.create_user(
-            self.name.replace(" ", "-"), f"{self.name[-5:]}-{held.role}@example.com", PASSWORD
+        self.name = held.role.value if held.group is None else f"{held.role.value}-of-a-group"
+        user = User.objects.create_user(self.name, f"{self.name}@example.com", PASSWORD)
+        Grant.objects.create(user=user, role=held.role, group_id=held.group, given_by="test")
+        ApiToken.objects.create(
+            user=user, name="x", role=held.role, group_id=held.group, expiry=timedelta(days=1)
         )
-        Grant.objects.create(user=self.user, role=held.role, group_id=held.group, given_by="test")
         self.client = Client()
-        self.client.force_login(self.user)
+        self.client.force_login(user)
         self.seen: set[str] = set()
         self.posts: set[str] = set()
         self.faults: set[tuple[str, ...]] = set()

@@ -10,7 +10,7 @@ from tests.people import addresses, check, one_of_each, signed_in
 
 TABLE = Path(__file__).with_name("roles.json")
 # Pages for everybody, and what has a table of its own.
-OTHERS = ("accounts/", "api/", "enroll/", "ade/", "lab/")
+OTHERS = ("accounts/", "api/", "enroll/", "ade/", "lab/", "setup/")
 
 pytestmark = pytest.mark.django_db
 

@@ -1,0 +1,37 @@
+"""The set-up page: open while there is nobody, gone afterwards."""
+
+from __future__ import annotations
+
+from allauth.account.utils import perform_login
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.debug import sensitive_post_parameters
+
+from mdm.accounts import first_admin as domain
+from mdm.pages.frame import complain
+
+
+@never_cache
+@sensitive_post_parameters("token", "password")
+def set_up(request: HttpRequest) -> HttpResponse:
+    """Make the first admin, and sign them in."""
+    if not domain.is_missing():
+        raise Http404
+    filled = {"name": request.POST.get("name", ""), "email": request.POST.get("email", "")}
+    if request.method != "POST":
+        return render(request, "mdm/people/set_up.html", {"filled": filled})
+    try:
+        user = domain.make(
+            request.POST.get("token", ""), **filled, password=request.POST.get("password", "")
+        )
+    except domain.NotFirst as refused:
+        complain(request, str(refused))
+        return redirect("account_login")
+    except domain.BadFirst as bad:
+        context = {"filled": filled, "errors": bad.errors}
+        return render(request, "mdm/people/set_up.html", context, status=422)
+    response: HttpResponse = perform_login(
+        request, user, email_verification="none", redirect_url="/"
+    )
+    return response
