@@ -17,16 +17,20 @@ from rest_framework.exceptions import ErrorDetail, NotFound, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from commands import catalog, progress, queue, receivers, selectors
-from commands.models import Command, QueueEntry
+from commands import catalog, progress, queue, receivers, restraint, selectors
+from commands.models import Approval, Command, Pause, QueueEntry
 from commands.receivers import Found, Name, NameKind
 from commands.serializers import (
     RECEIVER_FIELDS,
+    ApprovalSerializer,
     CommandSerializer,
     CommandTypeSerializer,
     EntrySerializer,
     NewCommandSerializer,
+    NoteSerializer,
+    PauseSerializer,
     RawSerializer,
+    ReasonSerializer,
     SentSerializer,
 )
 from mdm.api.answers import answer_with
@@ -35,6 +39,7 @@ from mdm.audit.actor import Actor
 from mdm.secrets import Unsealable
 
 answer_with(queue.QueueError, Conflict)
+answer_with(restraint.RestraintError, Conflict)
 answer_with(Unsealable, Conflict)
 
 
@@ -75,7 +80,8 @@ class CommandViewSet(
     def get_queryset(self) -> QuerySet[Command]:
         # The schema is drawn without anyone who asks.
         drawn = getattr(self, "swagger_fake_view", False)
-        return super().get_queryset() if drawn else selectors.jobs(Actor.of(self.request))
+        rows = super().get_queryset() if drawn else selectors.jobs(Actor.of(self.request))
+        return rows.select_related("approval")
 
     def get_serializer(self, *args: Any, **kwargs: Any) -> Any:
         shown = args[0] if args else []
@@ -170,6 +176,81 @@ class EntryViewSet(
     def raw_reply(self, request: Request, **kwargs: Any) -> Response:
         """The device's answer as it came, its secrets masked."""
         return _raw(selectors.raw_reply(Actor.of(request), self.get_object()))
+
+
+class ApprovalFilter(django_filters.FilterSet):  # type: ignore[misc]
+    """Which approvals a list holds."""
+
+    state = django_filters.MultipleChoiceFilter(choices=Approval.State.choices)
+    command = django_filters.UUIDFilter(field_name="command__uuid")
+
+    class Meta:
+        model = Approval
+        fields: list[str] = []
+
+
+class ApprovalViewSet(
+    mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[Approval]
+):
+    """Commands that wait, or waited, for a second person. Only a person decides, and not with a
+    token.
+    """
+
+    rights = {
+        "list": "server.read",
+        "retrieve": "server.read",
+        "approve": "approval.decide",
+        "refuse": "approval.decide",
+    }
+    queryset = Approval.objects.select_related("command")
+    serializer_class = ApprovalSerializer
+    filterset_class = ApprovalFilter
+    lookup_value_converter = "int"
+
+    @extend_schema(request=None, responses=ApprovalSerializer)
+    @action(detail=True, methods=["post"])
+    def approve(self, request: Request, **kwargs: Any) -> Response:
+        """Let the command go, after its delay."""
+        done = restraint.approve(Actor.of(request), self.get_object().pk)
+        return Response(ApprovalSerializer(done).data)
+
+    @extend_schema(request=NoteSerializer, responses=ApprovalSerializer)
+    @action(detail=True, methods=["post"])
+    def refuse(self, request: Request, **kwargs: Any) -> Response:
+        """End the command for all that it is for."""
+        wanted = NoteSerializer(data=request.data)
+        wanted.is_valid(raise_exception=True)
+        note = wanted.validated_data["note"]
+        done = restraint.refuse(Actor.of(request), self.get_object().pk, note)
+        return Response(ApprovalSerializer(done).data)
+
+
+class PauseViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Pause]):
+    """Times in which no destructive command goes out, newest first."""
+
+    rights = {
+        "list": "server.read",
+        "create": "destructive.pause",
+        "resume": "destructive.resume",
+    }
+    queryset = Pause.objects.all()
+    serializer_class = PauseSerializer
+    filter_backends = ()
+
+    @extend_schema(request=ReasonSerializer, responses={201: PauseSerializer})
+    def create(self, request: Request, **kwargs: Any) -> Response:
+        """Pause all destructive commands. Where they are paused, that pause is shown."""
+        wanted = ReasonSerializer(data=request.data)
+        wanted.is_valid(raise_exception=True)
+        made = restraint.pause(Actor.of(request), wanted.validated_data["reason"])
+        made.refresh_from_db()
+        return Response(PauseSerializer(made).data, status=status.HTTP_201_CREATED)
+
+    @extend_schema(request=None, responses=PauseSerializer)
+    @action(detail=False, methods=["post"])
+    def resume(self, request: Request, **kwargs: Any) -> Response:
+        """Let destructive commands go again, those that wait included."""
+        return Response(PauseSerializer(restraint.resume(Actor.of(request))).data)
 
 
 class CommandTypeViewSet(viewsets.ViewSet):

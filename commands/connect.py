@@ -120,13 +120,14 @@ next AS MATERIALIZED (
     SELECT q.ctid AS place
     FROM commands_queueentry q
     WHERE {_ITS_OWN} AND q.finished_at IS NULL
+          AND q.state <> 'Held'
           AND (q.expires_at IS NULL OR q.expires_at > now()) {{skip}}
     ORDER BY q.priority DESC, q.id LIMIT 1
 ), sent AS (
     UPDATE commands_queueentry q
     SET state = 'Sent', sent_at = COALESCE(q.sent_at, now()),
         deliveries = LEAST(q.deliveries + 1, 32000)
-    WHERE q.ctid = (SELECT place FROM next) AND q.finished_at IS NULL
+    WHERE q.ctid = (SELECT place FROM next) AND q.finished_at IS NULL AND q.state <> 'Held'
     RETURNING q.payload_id, q.sealed_payload
 )"""
 
@@ -163,7 +164,8 @@ _LAZILY = ",\n       set_config('synchronous_commit', 'off', true)"
 _DEFERRED = f"""
 CASE WHEN EXISTS (
     SELECT FROM commands_queueentry q
-    WHERE {_ITS_OWN} AND q.finished_at IS NULL AND q.command_uuid <> %(uuid)s
+    WHERE {_ITS_OWN} AND q.finished_at IS NULL AND q.state <> 'Held'
+          AND q.command_uuid <> %(uuid)s
 ) THEN now() + interval '1 day' END"""
 
 # Idle ends every deferral: what was put off is offered again.

@@ -20,10 +20,84 @@ class Command(models.Model):
     parameters = models.JSONField(default=dict)
     destructive = models.BooleanField(default=False)
     asked_by = models.CharField(max_length=200)
+    # The person, also where a token of theirs asked; null for the command line and tasks.
+    asked_by_id = models.BigIntegerField(null=True)
     created_at = models.DateTimeField(db_default=Now())
+    # How many entries were made.
+    targets = models.IntegerField(default=0, db_default=0)
+    # Whether any entry is held back (commands/restraint.py), and until when at least.
+    held = models.BooleanField(default=False, db_default=False)
+    starts_at = models.DateTimeField(null=True)
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["id"], name="command_held", condition=models.Q(held=True)),
+            # What someone's destructive commands of the last hour add up to.
+            models.Index(
+                fields=["created_at"],
+                name="command_destructive",
+                condition=models.Q(destructive=True),
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.request_type} {self.uuid}"
+
+
+class Approval(models.Model):
+    """That a second person is wanted for a command, and what they decided."""
+
+    class State(models.TextChoices):
+        WAITING = "waiting"
+        APPROVED = "approved"
+        REFUSED = "refused"
+        # Cancelled by whoever asked, or by anyone who may cancel.
+        WITHDRAWN = "withdrawn"
+        EXPIRED = "expired"
+
+    command = models.OneToOneField(
+        Command, on_delete=models.CASCADE, db_constraint=False, related_name="approval"
+    )
+    state = models.CharField(max_length=10, choices=State.choices, default=State.WAITING)
+    because = models.CharField(max_length=400)
+    asked_at = models.DateTimeField(db_default=Now())
+    expires_at = models.DateTimeField()
+    decided_at = models.DateTimeField(null=True)
+    decided_by = models.CharField(max_length=200, blank=True, db_default="")
+    note = models.CharField(max_length=200, blank=True, db_default="")
+
+    class Meta:
+        indexes = [
+            models.Index(
+                fields=["id"], name="approval_waiting", condition=models.Q(state="waiting")
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"Approval of {self.command_id}: {self.state}"
+
+
+class Pause(models.Model):
+    """A time in which no destructive command goes out."""
+
+    began_at = models.DateTimeField(db_default=Now())
+    began_by = models.CharField(max_length=200)
+    reason = models.CharField(max_length=200, blank=True, db_default="")
+    ended_at = models.DateTimeField(null=True)
+    ended_by = models.CharField(max_length=200, blank=True, db_default="")
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["ended_at"],
+                name="pause_once",
+                condition=models.Q(ended_at__isnull=True),
+                nulls_distinct=False,
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"Paused by {self.began_by}"
 
 
 class Payload(models.Model):
@@ -44,6 +118,8 @@ class QueueEntry(models.Model):
     """A command for one enrollment. Finished entries leave every index that connect reads."""
 
     class State(models.TextChoices):
+        # Kept back (commands/restraint.py): connect does not hand it out.
+        HELD = "Held"
         QUEUED = "Queued"
         SENT = "Sent"
         NOT_NOW = "NotNow"

@@ -16,8 +16,8 @@ from datetime import datetime, timedelta
 from django.db import connection, transaction
 from django.utils import timezone
 
-from commands import catalog, facts
-from commands.catalog import CommandType, Extras, Facts
+from commands import catalog, facts, restraint
+from commands.catalog import CommandType, Effect, Extras, Facts
 from commands.models import Command, Payload, QueueEntry
 from mdm.accounts.rights import Where
 from mdm.audit.actor import Actor
@@ -38,7 +38,7 @@ TO_THE_SERIAL_NUMBER = "enrollment__device__serial_number"
 BEYOND = "Your role does not let you send this to this device."
 
 # Not with the device: these can be cancelled.
-CANCELLABLE = (State.QUEUED, State.NOT_NOW)
+CANCELLABLE = (State.HELD, State.QUEUED, State.NOT_NOW)
 _ENDED = (
     Enrollment.State.CHECKED_OUT,
     Enrollment.State.ERASED,
@@ -79,6 +79,11 @@ class Enqueued:
     coalesced: int
     refused: list[Refused]
 
+    @property
+    def held(self) -> bool:
+        """Whether it waits for something before devices get it (commands/restraint.py)."""
+        return self.command.held
+
 
 def enqueue(
     actor: Actor,
@@ -98,7 +103,8 @@ def enqueue(
     """
     somewhere(actor, "command.send")
     command_type, params = catalog.prepare(request_type, parameters)
-    where = may_send(actor, command_type)
+    effect = command_type.effect_of(params)
+    where = may_send(actor, command_type.request_type, effect)
     ids = sorted(set(enrollments))
     with transaction.atomic():
         if len(ids) > _BULK:
@@ -106,11 +112,19 @@ def enqueue(
         able, refused = _judge(command_type, params, ids, where)
         if not able:
             raise NobodyCanRunIt(refused)
-        command = _create(actor, command_type, params)
-        expires_at = timezone.now() + expires_in if expires_in else None
-        made = _insert(command, command_type, params, able, expires_at)
         receivers = [pk for pks in able.values() for pk in pks]
-        if wakes:
+        destructive = effect is Effect.DESTRUCTIVE
+        kept_back = restraint.judge(actor, request_type, len(receivers)) if destructive else None
+        command = _create(actor, command_type, params, effect)
+        expires_at = timezone.now() + expires_in if expires_in else None
+        state = State.HELD if kept_back else State.QUEUED
+        made = _insert(command, command_type, params, able, expires_at, state)
+        if destructive:
+            Command.objects.filter(pk=command.pk).update(targets=made)
+            command.targets = made
+        if kept_back:
+            restraint.hold(command, kept_back)
+        elif wakes:
             wake(receivers)
         record(
             actor,
@@ -121,16 +135,17 @@ def enqueue(
                 "request_type": command.request_type,
                 "parameters": command.parameters,
                 "receivers": len(receivers),
+                "held": kept_back is not None,
                 "first_receivers": receivers[:20],
             },
         )
     return Enqueued(command, made, len(receivers) - made, refused)
 
 
-def may_send(actor: Actor, command_type: CommandType) -> Where:
+def may_send(actor: Actor, request_type: str, effect: Effect) -> Where:
     """To which devices `actor` may send this. Raises NotAllowed where to none."""
-    if command_type.destructive:
-        return somewhere(actor, "command.destroy", command_type.request_type)
+    if effect is Effect.DESTRUCTIVE:
+        return somewhere(actor, "command.destroy", request_type)
     return somewhere(actor, "command.send")
 
 
@@ -149,11 +164,12 @@ def cancel(actor: Actor, entry_id: int) -> None:
     somewhere(actor, "command.cancel")
     with transaction.atomic():
         rows = QueueEntry.objects.select_for_update(of=("self",))
-        entry = rows.select_related("enrollment__device").get(pk=entry_id)
+        entry = rows.select_related("enrollment__device", "command").get(pk=entry_id)
         allow(actor, "command.cancel", device=entry.enrollment.device)
         if entry.state not in CANCELLABLE:
             raise CannotCancel(_why_not_cancel(entry))
         _finish(QueueEntry.objects.filter(pk=entry.pk), State.CANCELLED, f"by {actor.name}")
+        _end_empty_hold(entry.command)
         record(
             actor,
             "command.cancel",
@@ -172,6 +188,7 @@ def cancel_rest(actor: Actor, command: Command) -> int:
         waiting = QueueEntry.objects.filter(command=command, state__in=CANCELLABLE)
         waiting = within(waiting, where, TO_THE_SERIAL_NUMBER)
         count = _finish(waiting, State.CANCELLED, f"by {actor.name}")
+        _end_empty_hold(command)
         record(
             actor,
             "command.cancel",
@@ -256,12 +273,15 @@ def _judge(
     return able, refused
 
 
-def _create(actor: Actor, command_type: CommandType, params: dict[str, object]) -> Command:
+def _create(
+    actor: Actor, command_type: CommandType, params: dict[str, object], effect: Effect
+) -> Command:
     return Command.objects.create(
         request_type=command_type.request_type,
         parameters=command_type.masked_parameters(params),
-        destructive=command_type.destructive,
+        destructive=effect is Effect.DESTRUCTIVE,
         asked_by=actor.name,
+        asked_by_id=actor.user_id,
     )
 
 
@@ -271,11 +291,14 @@ def _insert(
     params: dict[str, object],
     able: dict[Facts, list[int]],
     expires_at: datetime | None,
+    state: QueueEntry.State,
 ) -> int:
     """Make the entries, one statement for all; returns how many."""
     if command_type.needs_unlock_token:
         own = _own_payloads(command.uuid, command_type, params, able)
-        return _insert_entries(command, command_type, params, list(own), None, own, expires_at)
+        return _insert_entries(
+            command, command_type, params, list(own), None, own, expires_at, state
+        )
     payloads: dict[bytes, int] = {}
     ids: list[int] = []
     payload_ids: list[int] = []
@@ -286,7 +309,7 @@ def _insert(
             payloads[body] = payload.pk
         ids += receivers
         payload_ids += [payloads[body]] * len(receivers)
-    return _insert_entries(command, command_type, params, ids, payload_ids, None, expires_at)
+    return _insert_entries(command, command_type, params, ids, payload_ids, None, expires_at, state)
 
 
 def _own_payloads(
@@ -318,6 +341,7 @@ def _insert_entries(
     payload_ids: list[int] | None,
     own: dict[int, bytes] | None,
     expires_at: datetime | None,
+    state: QueueEntry.State,
 ) -> int:
     with connection.cursor() as cursor:
         cursor.execute(
@@ -325,7 +349,7 @@ def _insert_entries(
             INSERT INTO commands_queueentry
                 (enrollment_id, command_id, command_uuid, state, priority, coalesce_key,
                  payload_id, sealed_payload, expires_at)
-            SELECT r.enrollment_id, %(command)s, %(uuid)s, 'Queued', %(priority)s, %(coalesce)s,
+            SELECT r.enrollment_id, %(command)s, %(uuid)s, %(state)s, %(priority)s, %(coalesce)s,
                    r.payload_id, r.sealed_payload, %(expires_at)s
             FROM unnest(%(ids)s::bigint[], %(payloads)s::bigint[], %(own)s::bytea[])
                  AS r (enrollment_id, payload_id, sealed_payload)
@@ -334,6 +358,7 @@ def _insert_entries(
             {
                 "command": command.pk,
                 "uuid": command.uuid,
+                "state": state.value,
                 "priority": int(command_type.priority),
                 "coalesce": command_type.coalesce_key(params),
                 "ids": ids,
@@ -343,6 +368,12 @@ def _insert_entries(
             },
         )
         return int(cursor.rowcount)
+
+
+def _end_empty_hold(command: Command) -> None:
+    """Nothing waits for an approval any more where nothing of the command is left to hold."""
+    if command.held and not QueueEntry.objects.filter(command=command, state=State.HELD).exists():
+        restraint.end_held(command, "")
 
 
 def _finish(entries: object, state: QueueEntry.State, because: str) -> int:

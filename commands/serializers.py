@@ -8,7 +8,8 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from commands.models import Command, QueueEntry
+from commands.catalog import Effect
+from commands.models import Approval, Command, Pause, QueueEntry
 from commands.receivers import NameKind
 
 MAX_NAMES = 100_000
@@ -20,6 +21,12 @@ class CommandSerializer(serializers.ModelSerializer[Command]):
 
     parameters = serializers.JSONField(read_only=True, help_text="Secrets are masked.")
     states = serializers.SerializerMethodField(help_text="How many entries are in each state.")
+    held = serializers.BooleanField(
+        read_only=True, help_text="Whether any entry is kept back: for approval, a delay, a pause."
+    )
+    approval = serializers.SerializerMethodField(
+        help_text="How it stands with the approval of a second person; null where none is needed."
+    )
 
     class Meta:
         model = Command
@@ -30,9 +37,17 @@ class CommandSerializer(serializers.ModelSerializer[Command]):
             "destructive",
             "asked_by",
             "created_at",
+            "held",
+            "starts_at",
+            "approval",
             "states",
         ]
         read_only_fields = fields
+
+    @extend_schema_field(serializers.ChoiceField(choices=Approval.State.choices, allow_null=True))
+    def get_approval(self, command: Command) -> str | None:
+        approval = getattr(command, "approval", None)
+        return approval.state if approval else None
 
     @extend_schema_field({"type": "object", "additionalProperties": {"type": "integer"}})
     def get_states(self, command: Command) -> dict[str, int]:
@@ -196,6 +211,7 @@ class CommandTypeSerializer(serializers.Serializer[Any]):
     request_type = serializers.CharField()
     purpose = serializers.CharField()
     destructive = serializers.BooleanField()
+    effect = serializers.ChoiceField(choices=[(each.value, each.value) for each in Effect])
     parameters = ParameterSerializer(many=True)
     support = serializers.SerializerMethodField(help_text="By platform; iPadOS stands under iOS.")
 
@@ -205,3 +221,41 @@ class CommandTypeSerializer(serializers.Serializer[Any]):
             str(platform): SupportSerializer(needs).data
             for platform, needs in command.support.items()
         }
+
+
+class ApprovalSerializer(serializers.ModelSerializer[Approval]):
+    """A command that a second person is wanted for, and what they decided."""
+
+    command = serializers.UUIDField(source="command.uuid", read_only=True)
+    request_type = serializers.CharField(source="command.request_type", read_only=True)
+    targets = serializers.IntegerField(source="command.targets", read_only=True)
+    asked_by = serializers.CharField(source="command.asked_by", read_only=True)
+
+    class Meta:
+        model = Approval
+        fields = [
+            *("id", "command", "request_type", "targets", "asked_by", "asked_at", "because"),
+            *("state", "expires_at", "decided_at", "decided_by", "note"),
+        ]
+        read_only_fields = fields
+
+
+class NoteSerializer(serializers.Serializer[Any]):
+    """Why, for the others."""
+
+    note = serializers.CharField(max_length=200, allow_blank=True, default="")
+
+
+class ReasonSerializer(serializers.Serializer[Any]):
+    """Why, for the others."""
+
+    reason = serializers.CharField(max_length=200, allow_blank=True, default="")
+
+
+class PauseSerializer(serializers.ModelSerializer[Pause]):
+    """A time in which no destructive command goes out; it lasts while `ended_at` is null."""
+
+    class Meta:
+        model = Pause
+        fields = ["id", "began_at", "began_by", "reason", "ended_at", "ended_by"]
+        read_only_fields = fields

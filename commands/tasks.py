@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from commands import consequences, first_inventory, queue, retention
+from commands import consequences, first_inventory, queue, restraint, retention
 
 # What comes while a task runs is left for the next second: going on with every few that trickle in
 # would cost as much for each of them as for a whole batch.
@@ -28,6 +28,12 @@ def ask_first_inventories() -> None:
 @shared_task
 def expire_commands() -> None:
     queue.expire()
+
+
+@shared_task
+def release_held() -> None:
+    """Let commands go that nothing holds back any more."""
+    restraint.release_due()
 
 
 @shared_task

@@ -7,11 +7,14 @@ class EnrollmentConfig(AppConfig):
     name = "enrollment"
 
     def ready(self) -> None:
+        from commands.catalog.remove_profile import RemoveProfile
         from enrollment import arrival_endpoint, authority, endpoint
         from enrollment.pages import registered
+        from enrollment.wire.profile import PROFILE_IDENTIFIER
         from mdm import endpoints, identity, logs
 
         registered.register()
+        RemoveProfile.ends_management.add(PROFILE_IDENTIFIER)
         logs.hide_after("/enroll/")
         logs.hide_after("/ade/")
         logs.hide_after("/ade/sign-in/")

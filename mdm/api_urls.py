@@ -13,7 +13,13 @@ from abm.api import (
     RunViewSet,
     ServerViewSet,
 )
-from commands.api import CommandTypeViewSet, CommandViewSet, EntryViewSet
+from commands.api import (
+    ApprovalViewSet,
+    CommandTypeViewSet,
+    CommandViewSet,
+    EntryViewSet,
+    PauseViewSet,
+)
 from enrollment.api import (
     ArrivalViewSet,
     LinkViewSet,
@@ -42,6 +48,8 @@ router.register("devices", DeviceViewSet)
 router.register("enrollments", EnrollmentViewSet)
 router.register("commands", CommandViewSet)
 router.register("entries", EntryViewSet)
+router.register("approvals", ApprovalViewSet, basename="approval")
+router.register("destructive-pauses", PauseViewSet, basename="destructivepause")
 router.register("command-types", CommandTypeViewSet, basename="commandtype")
 router.register("abm-servers", ServerViewSet, basename="abmserver")
 router.register("abm-devices", AbmDeviceViewSet, basename="abmdevice")

@@ -11,6 +11,7 @@ import binascii
 import ipaddress
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,22 @@ def _seconds(text: str) -> float:
     if not text.isdecimal() or not 0 < int(text) <= 3600:
         raise ValueError("give whole seconds between 1 and 3600")
     return float(text)
+
+
+def _delay(text: str) -> timedelta:
+    if not text.isdecimal() or int(text) > 86_400:
+        raise ValueError("give whole seconds, 86400 at most")
+    return timedelta(seconds=int(text))
+
+
+def _budget(text: str) -> tuple[tuple[str, int], ...]:
+    budget = {"helper": 0, "operator": 0, "admin": 0}
+    for word in _words(text):
+        role, _, number = word.partition("=")
+        if role not in budget or not number.isdecimal() or len(number) > 7:
+            raise ValueError("give a number for each of helper, operator and admin")
+        budget[role] = int(number)
+    return tuple(budget.items())
 
 
 def _networks(text: str) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
@@ -269,6 +286,20 @@ class Env:
         "For how many days finished commands, answers, check-in messages, events, the escrow of"
         " ended enrollments, and ABM's sync runs and ledger are kept; at least 7. The audit log is"
         " kept for good.",
+    )
+    destructive_budget: tuple[tuple[str, int], ...] = variable(
+        "GUARD_DESTRUCTIVE_BUDGET",
+        _budget,
+        (("helper", 5), ("operator", 25), ("admin", 100)),
+        "To how many devices an hour one person may send destructive commands alone, by role, such"
+        " as `helper=5 operator=25 admin=100`; beyond it a second person approves.",
+    )
+    destructive_delay: timedelta = variable(
+        "GUARD_DESTRUCTIVE_DELAY",
+        _delay,
+        timedelta(minutes=5),
+        "For how many seconds a destructive command to more than one device can still be cancelled"
+        " before it starts; 300 when empty.",
     )
     log_level: str = variable("GUARD_LOG_LEVEL", str, "INFO", "DEBUG, INFO, WARNING or ERROR.")
 

@@ -181,6 +181,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": timedelta(minutes=1),
         "options": {"expires": 60},
     },
+    "let held commands go": {
+        "task": "commands.tasks.release_held",
+        "schedule": timedelta(seconds=2),
+        "options": {"expires": 5},
+    },
     "remove old commands": {
         "task": "commands.tasks.remove_old",
         "schedule": timedelta(hours=1),
@@ -354,6 +359,7 @@ SPECTACULAR_SETTINGS = {
         "EntryState": "commands.models.QueueEntry.State",
         "QuarantineState": "mdm.models.Quarantine.State",
         "UploadState": "abm.models.TokenUpload.State",
+        "ApprovalState": "commands.models.Approval.State",
         "RunState": "abm.models.SyncRun.State",
         "NameKind": "commands.serializers.NAME_KINDS",
         "ValidationErrorType": "drf_standardized_errors.openapi_serializers.ValidationErrorEnum",

@@ -13,6 +13,7 @@ from commands.catalog.types import (
     NO_EXTRAS,
     UNKNOWN,
     Change,
+    Effect,
     Extras,
     Facts,
     Platform,
@@ -26,11 +27,11 @@ class CommandType:
     """One RequestType: its facts as attributes, its bytes, and what its reply changes.
 
     `purpose` is one line for people. `support` is what each platform asks for; iPadOS stands
-    under iOS. `destructive` commands lose data or lock people out, and count against the budget
-    for such commands. `coalesce`: one waiting per channel is enough, as the newest answer is the
-    only one of use. `sealed`: each receiver's entry carries its own bytes, encrypted at rest.
-    `needs_unlock_token`: build wants the enrollment's stored token. `secret_keys` are hidden in
-    raw views beside those that are secret by name. `never_not_now` are the platforms that answer
+    under iOS. `effect` is its class: destructive ones lose data or lock people out, and are held
+    to `commands/restraint.py`. `coalesce`: one waiting per channel is enough, as the newest answer
+    is the only one of use. `sealed`: each receiver's entry carries its own bytes, encrypted at
+    rest. `needs_unlock_token`: build wants the enrollment's stored token. `secret_keys` are hidden
+    in raw views beside those that are secret by name. `never_not_now` are the platforms that answer
     at once even while locked.
     """
 
@@ -38,13 +39,22 @@ class CommandType:
     purpose: str
     parameters: tuple[Parameter, ...] = ()
     support: Mapping[Platform, Support] = {}
-    destructive: bool = False
+    effect: Effect = Effect.CHANGES
     priority: Priority = Priority.NORMAL
     coalesce: bool = False
     sealed: bool = False
     needs_unlock_token: bool = False
     secret_keys: frozenset[str] = frozenset()
     never_not_now: frozenset[Platform] = frozenset()
+
+    @property
+    def destructive(self) -> bool:
+        """Whether the command is destructive, whatever its parameters."""
+        return self.effect is Effect.DESTRUCTIVE
+
+    def effect_of(self, params: Mapping[str, object]) -> Effect:
+        """What the command does with these parameters, which `clean` returned."""
+        return self.effect
 
     def clean(self, raw: object) -> dict[str, object]:
         """The parameters of `raw` (an API's JSON or a form) as build takes them.

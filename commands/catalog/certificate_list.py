@@ -16,6 +16,7 @@ from commands.catalog.types import (
     DEVICE_ONLY,
     AccessRight,
     Change,
+    Effect,
     Platform,
     Priority,
     ReplaceSection,
@@ -48,6 +49,7 @@ class CertificateList(CommandType):
         Platform.WATCHOS: Support(min_version="10.0", access=_RIGHT),
     }
     priority = Priority.INVENTORY
+    effect = Effect.READS
     coalesce = True
     never_not_now = frozenset({Platform.IOS})
 

@@ -18,6 +18,7 @@ from commands.catalog.types import (
     UNKNOWN,
     Change,
     DeviceFacts,
+    Effect,
     Extras,
     Facts,
     Platform,
@@ -131,6 +132,7 @@ class DeviceInformation(CommandType):
         Platform.WATCHOS: Support(min_version="10.0"),
     }
     priority = Priority.INVENTORY
+    effect = Effect.READS
     coalesce = True
     never_not_now = frozenset({Platform.IOS})
 

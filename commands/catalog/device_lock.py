@@ -9,6 +9,7 @@ from commands.catalog.parameters import Parameter, ParameterType, pin
 from commands.catalog.types import (
     DEVICE_ONLY,
     AccessRight,
+    Effect,
     Facts,
     Platform,
     Priority,
@@ -50,7 +51,7 @@ class DeviceLock(CommandType):
         Platform.VISIONOS: Support(min_version="2.0", user_enrollment=True, access=_RIGHT),
         Platform.WATCHOS: Support(min_version="10.0", access=_RIGHT),
     }
-    destructive = True
+    effect = Effect.DESTRUCTIVE
     priority = Priority.LOCK
     sealed = True
     secret_keys = frozenset({"PIN"})

@@ -14,6 +14,7 @@ from commands.catalog.types import (
     DEVICE_ONLY,
     AccessRight,
     Change,
+    Effect,
     Erased,
     Facts,
     Platform,
@@ -130,7 +131,7 @@ class EraseDevice(CommandType):
         Platform.VISIONOS: Support(min_version="1.1", access=_RIGHT),
         Platform.WATCHOS: Support(min_version="10.0", access=_RIGHT),
     }
-    destructive = True
+    effect = Effect.DESTRUCTIVE
     priority = Priority.ERASE
     sealed = True
     secret_keys = frozenset({"PIN", "WiFiProfileData", "MDMProfileData", "BootstrapToken"})

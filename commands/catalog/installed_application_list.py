@@ -12,6 +12,7 @@ from commands.catalog.types import (
     DEVICE_ONLY,
     AccessRight,
     Change,
+    Effect,
     Platform,
     Priority,
     Support,
@@ -87,6 +88,7 @@ class InstalledApplicationList(CommandType):
         Platform.WATCHOS: Support(min_version="10.0", access=_RIGHT),
     }
     priority = Priority.INVENTORY
+    effect = Effect.READS
     coalesce = True
     never_not_now = frozenset({Platform.IOS})
 

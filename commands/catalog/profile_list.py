@@ -11,6 +11,7 @@ from commands.catalog.types import (
     DEVICE_AND_USER,
     AccessRight,
     Change,
+    Effect,
     Platform,
     Priority,
     Support,
@@ -38,6 +39,7 @@ class ProfileList(CommandType):
         Platform.WATCHOS: Support(min_version="10.0", access=_RIGHT),
     }
     priority = Priority.INVENTORY
+    effect = Effect.READS
     coalesce = True
     never_not_now = frozenset({Platform.IOS})
 

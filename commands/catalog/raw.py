@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from commands.catalog.base import CommandType
 from commands.catalog.errors import InvalidParameters
 from commands.catalog.parameters import Parameter, ParameterType
-from commands.catalog.types import NO_EXTRAS, UNKNOWN, Change, Extras, Facts
+from commands.catalog.types import NO_EXTRAS, UNKNOWN, Change, Effect, Extras, Facts
 from mdm.protocol.errors import ProtocolError
 from mdm.protocol.plist import Budget, safe_plist_loads
 
@@ -37,7 +37,7 @@ class Raw(CommandType):
             max_length=_BUDGET.size,
         ),
     )
-    destructive = True
+    effect = Effect.DESTRUCTIVE
     sealed = True
 
     def clean(self, raw: object) -> dict[str, object]:
@@ -58,17 +58,21 @@ class PastedCommand(CommandType):
         self._known = known
         if known is None:
             self.purpose = "A command pasted as a plist."
-            self.destructive = request_type not in _PLAIN_QUERIES
+            plain = request_type in _PLAIN_QUERIES
+            self.effect = Effect.READS if plain else Effect.DESTRUCTIVE
             self.sealed = True
             return
         self.purpose = known.purpose
         self.support = known.support
-        self.destructive = known.destructive
+        self.effect = known.effect
         self.priority = known.priority
         self.sealed = known.sealed
         self.needs_unlock_token = known.needs_unlock_token
         self.secret_keys = known.secret_keys
         self.never_not_now = known.never_not_now
+
+    def effect_of(self, params: Mapping[str, object]) -> Effect:
+        return self.effect if self._known is None else self._known.effect_of(params)
 
     def refusal(self, facts: Facts, params: Mapping[str, object] | None = None) -> str | None:
         return None if self._known is None else self._known.refusal(facts, params)

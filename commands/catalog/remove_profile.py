@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from commands.catalog.base import CommandType
 from commands.catalog.install_profile import PROFILE_SUPPORT
 from commands.catalog.parameters import Parameter, ParameterType
-from commands.catalog.types import AskAgain, Change
+from commands.catalog.types import AskAgain, Change, Effect
 
 
 class RemoveProfile(CommandType):
@@ -29,6 +29,12 @@ class RemoveProfile(CommandType):
         ),
     )
     support = PROFILE_SUPPORT
+    # Identifiers of profiles that hold the management itself; who makes them names them.
+    ends_management: set[str] = set()
+
+    def effect_of(self, params: Mapping[str, object]) -> Effect:
+        ends = params.get("Identifier") in self.ends_management
+        return Effect.DESTRUCTIVE if ends else self.effect
 
     def _changes(
         self, content: Mapping[str, object], command: Mapping[str, object]

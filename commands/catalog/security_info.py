@@ -11,6 +11,7 @@ from commands.catalog.types import (
     DEVICE_ONLY,
     AccessRight,
     Change,
+    Effect,
     Platform,
     Priority,
     ReplaceSection,
@@ -38,6 +39,7 @@ class SecurityInfo(CommandType):
         Platform.WATCHOS: Support(min_version="10.0", access=_RIGHT),
     }
     priority = Priority.INVENTORY
+    effect = Effect.READS
     coalesce = True
 
     def _changes(

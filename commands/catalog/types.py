@@ -57,6 +57,15 @@ NO_RIGHT = AccessRight(0)
 ALL_RIGHTS = AccessRight(8191)
 
 
+class Effect(StrEnum):
+    """What a command does to a device and whoever uses it."""
+
+    READS = "reads"
+    CHANGES = "changes"
+    # Data is lost, people are locked out, or management ends.
+    DESTRUCTIVE = "destructive"
+
+
 class Priority(IntEnum):
     """The order of delivery within one channel: the larger number goes first."""
 

@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from commands import progress, queue, selectors
 from commands.models import Command, QueueEntry
-from commands.pages import states
+from commands.pages import approvals, states
 from commands.pages.states import LOOKS, UNFINISHED, State
 from mdm import retention
 from mdm.audit.actor import Actor
@@ -45,9 +45,10 @@ def job(request: HttpRequest, job_uuid: uuid.UUID) -> HttpResponse:
         "legend": [(each.value, counts[each.value]) for each in LOOKS if each.value in counts],
         "total": sum(counts.values()),
         "busy": any(counts.get(state) for state in UNFINISHED),
-        "waiting": counts.get(State.QUEUED.value, 0) + counts.get(State.NOT_NOW.value, 0),
+        "waiting": sum(counts.get(state.value, 0) for state in queue.CANCELLABLE),
         "failures": _failures(command, counts, actor),
         "thinned": command.created_at < retention.limit(),
+        **approvals.standing(command, actor),
     }
     if is_fragment(request, "job-progress"):
         if request.GET.get("mark") == _mark(counts):

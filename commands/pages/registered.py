@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from commands.pages import device, overview
+from commands.pages import approvals, device, overview
 from mdm import navigation
 from mdm.navigation import Entry, Panel, Part
 
@@ -11,6 +11,8 @@ def register() -> None:
     navigation.add_entry(
         Entry("Jobs", "commands:jobs", "list-check", "Commands", 60, "command.read")
     )
+    navigation.add_entry(Entry("Approvals", "commands:approvals", "user-check", "Commands", 61))
+    navigation.add_attention(approvals.attention)
     navigation.add_entry(
         Entry("Catalog", "commands:catalog", "book", "Commands", 62, "command.read")
     )

@@ -13,7 +13,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect, render
 from django.urls import reverse
 
-from commands import catalog, facts, queue
+from commands import catalog, facts, queue, restraint
 from commands.catalog import CommandType, Facts, InvalidParameters, UnknownRequestType
 from commands.catalog.parameters import Parameter
 from commands.pages import form
@@ -146,7 +146,7 @@ def _choose(request: HttpRequest, receivers: Receivers) -> HttpResponse:
 def _not_for_them(actor: Actor, receivers: Receivers, command: CommandType) -> str | None:
     """Why this person may not send this; None where they may, or for some of a list."""
     try:
-        where = queue.may_send(actor, command)
+        where = queue.may_send(actor, command.request_type, command.effect)
     except NotAllowed as refused:
         return str(refused)
     return queue.BEYOND if receivers.one and scope.beyond(receivers.ids, where) else None
@@ -173,20 +173,29 @@ def _form(
 ) -> HttpResponse:
     filled = request.POST if request.method == "POST" else None
     fields = form.draw(receivers.understood(command.parameters), filled, errors)
+    actor = Actor.of(request)
+    verdict = _verdict(actor, receivers, command)
     unplaced = form.unplaced(errors or {}, fields)
     context: dict[str, Any] = {
         "receivers": receivers,
         "command": command,
         "fields": fields,
         "complaint": complaint or " ".join(unplaced),
-        "why_not": _not_for_them(Actor.of(request), receivers, command)
-        or receivers.why_not(command),
-        "verdict": _verdict(Actor.of(request), receivers, command),
+        "why_not": _not_for_them(actor, receivers, command) or receivers.why_not(command),
+        "verdict": verdict,
+        "kept_back": _kept_back(actor, command, verdict.able if verdict else 1),
         "enrolled": _enrolled(receivers),
         "here": receivers.url(type=command.request_type),
         "choose": receivers.url(),
     }
     return render(request, "commands/send.html", context, status=422 if filled else 200)
+
+
+def _kept_back(actor: Actor, command: CommandType, targets: int) -> str:
+    """What a destructive command will wait for."""
+    if not command.destructive or not targets:
+        return ""
+    return restraint.foresee(actor, command.request_type, targets)
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +210,9 @@ def _verdict(actor: Actor, receivers: Receivers, command: CommandType) -> Verdic
     if receivers.one is not None:
         return None
     try:
-        beyond = scope.beyond(receivers.ids, queue.may_send(actor, command))
+        beyond = scope.beyond(
+            receivers.ids, queue.may_send(actor, command.request_type, command.effect)
+        )
     except NotAllowed as refused:
         return Verdict(0, [(str(refused), len(receivers.ids))])
     alike = Counter(facts.of([pk for pk in receivers.ids if pk not in beyond]).values())
@@ -231,7 +242,7 @@ def _enqueue(request: HttpRequest, receivers: Receivers, command: CommandType) -
     except queue.QueueError as refused:
         return _form(request, receivers, command, complaint=str(refused))
     say(request, _outcome(sent, receivers))
-    if receivers.device is not None:
+    if receivers.device is not None and not sent.held:
         return redirect("device_panel", receivers.device.pk, "commands")
     return redirect("commands:job", sent.command.uuid)
 
@@ -243,6 +254,8 @@ def _confirmed(request: HttpRequest, receivers: Receivers) -> bool:
 
 def _outcome(sent: queue.Enqueued, receivers: Receivers) -> str:
     name = sent.command.request_type
+    if sent.held:
+        return f"{name} waits before it goes to {receivers.words}; its page says for what."
     if receivers.device is not None:
         if sent.coalesced:
             return (

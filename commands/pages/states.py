@@ -19,6 +19,7 @@ class Look:
 
 LOOKS = {
     State.ACKNOWLEDGED: Look("good", "circle-check"),
+    State.HELD: Look("warning", "player-pause"),
     State.QUEUED: Look("busy", "hourglass"),
     State.SENT: Look("busy", "send"),
     State.NOT_NOW: Look("warning", "moon"),
@@ -29,11 +30,13 @@ LOOKS = {
 }
 
 
-UNFINISHED = (State.QUEUED.value, State.SENT.value, State.NOT_NOW.value)
+UNFINISHED = (State.HELD.value, State.QUEUED.value, State.SENT.value, State.NOT_NOW.value)
 
 
 def why(entry: QueueEntry, error: str) -> str:
     """One sentence on why an entry is where it is; `error` is what the device said."""
+    if entry.state == State.HELD:
+        return "It is kept back; the page of its job says for what."
     if entry.state == State.QUEUED:
         return "Waiting for the device to connect; it has been asked to."
     if entry.state == State.SENT:

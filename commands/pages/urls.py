@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from commands.pages import catalog, entry, jobs, send
+from commands.pages import approvals, catalog, entry, jobs, send
 
 app_name = "commands"
 urlpatterns = [
@@ -13,6 +13,11 @@ urlpatterns = [
     path("send/selection", send.to_selection, name="to_selection"),
     path("entries/<int:pk>/", entry.entry, name="entry"),
     path("entries/<int:pk>/cancel", entry.cancel, name="cancel"),
+    path("approvals/", approvals.approvals, name="approvals"),
+    path("approvals/<int:pk>/approve", approvals.approve, name="approve"),
+    path("approvals/<int:pk>/refuse", approvals.refuse, name="refuse"),
+    path("approvals/pause/", approvals.pause, name="pause"),
+    path("approvals/resume/", approvals.resume, name="resume"),
     path("<uuid:job_uuid>/", jobs.job, name="job"),
     path("<uuid:job_uuid>/cancel", jobs.cancel_rest, name="cancel_rest"),
 ]

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from django import template
 from django.utils.safestring import SafeString
 
-from commands.models import QueueEntry
+from commands.models import Approval, QueueEntry
+from commands.pages import approvals
 from commands.pages.states import LOOKS, State
 from mdm.templatetags.guard import badge, drawn_meter
 
@@ -24,6 +25,12 @@ def state(value: str, title: str = "") -> SafeString:
     known = State(value)
     look = LOOKS[known]
     return badge(known.value, look.tone, look.icon, title)
+
+
+@register.simple_tag
+def approval_state(approval: Approval) -> SafeString:
+    word, tone, icon = approvals.LOOKS[approval.state]
+    return badge(word, tone, icon, approval.because)
 
 
 @register.simple_tag

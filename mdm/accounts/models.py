@@ -27,6 +27,9 @@ class User(AbstractUser):
     """A person who signs in to the dashboard."""
 
     email = models.EmailField("mail address", unique=True)
+    # Since when nobody else can have got hold of this account by a link that an admin handed out:
+    # who approves what others ask for has had it for a while.
+    trusted_since = models.DateTimeField(db_default=Now())
 
     REQUIRED_FIELDS = ["email"]
 

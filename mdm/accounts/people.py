@@ -145,6 +145,7 @@ def access_link(actor: Actor, user: User) -> str:
     Whoever has it gets in as this person, so handing it out is recorded. Raises NotAllowed.
     """
     allow(actor, "people.link")
+    User.objects.filter(pk=user.pk).update(trusted_since=timezone.now())
     _record(actor, "people.link", user)
     key = f"{user_pk_to_url_str(user)}-{default_token_generator.make_token(user)}"
     uid, _, token = key.partition("-")
@@ -227,7 +228,8 @@ def _record_grant(actor: Actor, action: str, given: Grant, **told: dict[str, obj
 
 def _switch(user: User, *, active: bool) -> None:
     user.is_active = active
-    user.save(update_fields=["is_active"])
+    user.trusted_since = timezone.now()
+    user.save(update_fields=["is_active", "trusted_since"])
 
 
 def _record(actor: Actor, action: str, user: User) -> None:

@@ -88,6 +88,13 @@ TABLE: tuple[Right, ...] = (
     _on_the_server("link.revoke", "Close enrollment links", _O, _X),
     _on_the_server("minimum_os.set", "Set the oldest OS that may enroll", _O, _X),
     _on_the_server("quarantine.decide", "Decide who leaves quarantine", _O, _X),
+    _on_the_server("destructive.pause", "Pause all destructive commands", _O, _A, _X),
+    _on_the_server(
+        "destructive.resume", "Let destructive commands go again", _A, _X, by_token=False
+    ),
+    _on_the_server(
+        "approval.decide", "Approve or refuse what others asked for", _A, _X, by_token=False
+    ),
     _on_the_server("audit.read", "Read the audit log", _O, _A, _X),
     _on_the_server("device.delete", "Delete devices with their history", _X),
     _on_the_server("abm.connect", "Connect servers in Apple Business Manager", _X),

@@ -99,10 +99,10 @@ class Actor:
         Raises KeyError for a right that is not in the table.
         """
         right = rights.BY_NAME[action]
-        if self.kind == Kind.SYSTEM:
-            return EVERYWHERE
         if not self.active:
             return NOWHERE
+        if self.kind == Kind.SYSTEM:
+            return EVERYWHERE
         return rights.where(self.held, right, self.bound, request_type)
 
     def __contains__(self, action: object) -> bool:

@@ -25,9 +25,9 @@ from django.db.models import Q
 from django.utils import timezone
 from rest_framework.utils.encoders import JSONEncoder
 
-from commands import catalog, progress, queue, receivers, selectors
+from commands import catalog, progress, queue, receivers, restraint, selectors
+from commands.models import Approval, QueueEntry
 from commands.models import Command as MDMCommand
-from commands.models import QueueEntry
 from commands.receivers import Found, NameKind, Unfound
 from commands.serializers import CommandSerializer, EntrySerializer
 from enrollment import links
@@ -150,6 +150,8 @@ class Command(BaseCommand):
         if command is not None:
             self._facts([("Command", str(command.uuid)), ("Asked for by", command.asked_by)])
             self._table(printing.ENTRY_HEADS, printing.entries(entries))
+            if command.held:
+                self.stdout.write(_held(command))
         for one in refused:
             self.stderr.write(printing.printable(f"{one['name']}: {one['reason']}"))
 
@@ -316,6 +318,12 @@ def _wait(command: MDMCommand, seconds: float | None) -> list[QueueEntry]:
         if all(entry.finished_at for entry in entries) or time.monotonic() >= deadline:
             return entries
         time.sleep(_LOOK_EVERY)
+
+
+def _held(command: MDMCommand) -> str:
+    """What keeps a command back."""
+    approval = Approval.objects.filter(command=command).first()
+    return restraint.why_held(command, approval, restraint.active_pause())
 
 
 def _verdict(entries: list[QueueEntry], refused: list[dict[str, str]], *, waited: bool) -> int:

@@ -1,0 +1,390 @@
+"""What keeps destructive commands back, so that one stolen account cannot wipe a fleet.
+
+- Each person has a budget of devices per hour, by role. What goes beyond it waits until a second
+  person, who was trusted before, has approved it.
+- What is for more than one device starts after a delay, in which it can be cancelled.
+- A switch pauses all of them at once.
+
+What waits is in the queue already, as entries in the state Held: the list of devices is frozen when
+the command is asked for. Connect hands out none of them; `release_due` lets them go. The numbers
+come from the environment, so that nobody can change them from the dashboard.
+
+RestraintError
+├── AlreadyDecided   someone decided it before, or it was cancelled or came to its end
+└── NotPaused        there is nothing to resume
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db import connection, transaction
+from django.db.models import Q, Sum
+from django.utils import timezone
+
+from commands.models import Approval, Command, Pause, QueueEntry
+from mdm.accounts import rights
+from mdm.accounts.models import User
+from mdm.accounts.rights import Role
+from mdm.audit.actor import Actor, Kind
+from mdm.audit.record import NotAllowed, allow, record
+from mdm.push.wake import wake
+from mdm.webhooks.outbox import emit
+
+HOUR = timedelta(hours=1)
+# How long a command waits for its approval.
+APPROVAL_LIFETIME = timedelta(days=1)
+# Who approves has had that right, and their access, for so long: an account that was made or taken
+# over for the purpose has not.
+TRUST_AFTER = timedelta(days=1)
+# Enrollments that are woken by one statement.
+_STEP = 10_000
+_PAUSE_LOCK = 0x50415553
+_BUDGET_LOCK = 0x42554447
+
+_State = QueueEntry.State
+
+
+class RestraintError(Exception):
+    """Its message is a sentence for people."""
+
+
+class AlreadyDecided(RestraintError):
+    """It waits for nobody any more."""
+
+
+class NotPaused(RestraintError):
+    """Destructive commands are not paused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Why a command is held back at first: `approval` says what for, "" where none is needed."""
+
+    approval: str
+    starts_at: datetime | None
+
+
+def judge(actor: Actor, request_type: str, targets: int) -> Hold | None:
+    """Whether a destructive command to so many devices is held back. Call it in the transaction
+    that makes the command: the same person's next one waits for it, and so does the switch.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock_shared(%s)", [_PAUSE_LOCK])
+        cursor.execute(
+            "SELECT pg_advisory_xact_lock(%s, hashtext(%s))", [_BUDGET_LOCK, _asker(actor)]
+        )
+    approval = _beyond_budget(actor, request_type, targets)
+    starts_at = timezone.now() + settings.ENV.destructive_delay if targets > 1 else None
+    if approval or starts_at or active_pause():
+        return Hold(approval, starts_at)
+    return None
+
+
+def foresee(actor: Actor, request_type: str, targets: int) -> str:
+    """What will keep a destructive command to so many devices back, in a sentence; "" where nothing
+    will, as far as one can say before it is asked for.
+    """
+    paused = active_pause()
+    if paused is not None:
+        return f"It will wait: {paused.began_by} paused all destructive commands."
+    approval = _beyond_budget(actor, request_type, targets)
+    if approval:
+        return f"It will wait for a second person's approval: {approval}"
+    if targets > 1:
+        seconds = int(settings.ENV.destructive_delay.total_seconds())
+        return f"It starts {seconds:,} seconds after you send it, and can be cancelled until then."
+    return ""
+
+
+def budget(actor: Actor, request_type: str) -> int:
+    """How many devices an hour `actor` may send this destructive command to alone."""
+    numbers = dict(settings.ENV.destructive_budget)
+    if actor.kind == Kind.SYSTEM:
+        return int(numbers[Role.ADMIN])
+    right = rights.BY_NAME["command.destroy"]
+    roles = {held.role for held in actor.held if held.has(right, request_type)}
+    if actor.bound is not None:
+        roles = {actor.bound.role} if roles else set()
+    return max((int(numbers.get(role, 0)) for role in roles), default=0)
+
+
+def spent(actor: Actor, now: datetime | None = None) -> int:
+    """How many devices this person's destructive commands of the last hour are for. What was
+    approved by someone else does not count."""
+    mine = (
+        Q(asked_by_id=actor.user_id) if actor.user_id else Q(asked_by_id=None, asked_by=actor.name)
+    )
+    asked = Command.objects.filter(
+        mine, destructive=True, created_at__gt=(now or timezone.now()) - HOUR, approval=None
+    )
+    return int(asked.aggregate(targets=Sum("targets"))["targets"] or 0)
+
+
+def hold(command: Command, because: Hold) -> None:
+    """Note on a command that was just made why it is held back."""
+    command.held = True
+    command.starts_at = because.starts_at
+    command.save(update_fields=["held", "starts_at"])
+    if because.approval:
+        Approval.objects.create(
+            command=command,
+            because=because.approval,
+            expires_at=timezone.now() + APPROVAL_LIFETIME,
+        )
+        emit("approval.wanted", str(command.uuid), _told(command))
+
+
+# --- The second person --------------------------------------------------------------------------
+
+
+@transaction.atomic
+def approve(actor: Actor, approval_id: int) -> Approval:
+    """Let the command go, after its delay. Raises NotAllowed for who asked for it or is not
+    trusted yet, and AlreadyDecided.
+    """
+    approval = _decide(actor, approval_id, Approval.State.APPROVED, "")
+    command = approval.command
+    if command.targets > 1:
+        command.starts_at = timezone.now() + settings.ENV.destructive_delay
+        command.save(update_fields=["starts_at"])
+    return approval
+
+
+@transaction.atomic
+def refuse(actor: Actor, approval_id: int, note: str = "") -> Approval:
+    """End the command for all that it is for. Raises NotAllowed, AlreadyDecided."""
+    approval = _decide(actor, approval_id, Approval.State.REFUSED, note)
+    end_held(approval.command, f"refused by {actor.name}")
+    return approval
+
+
+def may_decide(actor: Actor, approval: Approval) -> str | None:
+    """Why `actor` cannot decide this; None where they can."""
+    try:
+        _check_second(actor, approval.command)
+    except NotAllowed as refused:
+        return str(refused)
+    return None
+
+
+def _decide(actor: Actor, approval_id: int, state: Approval.State, note: str) -> Approval:
+    allow(actor, "approval.decide")
+    approval = (
+        Approval.objects.select_for_update(of=("self",))
+        .select_related("command")
+        .get(pk=approval_id)
+    )
+    _check_second(actor, approval.command)
+    if approval.state != Approval.State.WAITING:
+        raise AlreadyDecided(f"This is over: {approval.get_state_display().lower()}.")
+    if approval.expires_at <= timezone.now():
+        raise AlreadyDecided("Nobody approved it in a day; it is not sent.")
+    approval.state, approval.note = state, note.strip()[:200]
+    approval.decided_at, approval.decided_by = timezone.now(), actor.name
+    approval.save(update_fields=["state", "note", "decided_at", "decided_by"])
+    told = {**_told(approval.command), "decision": state.value, "note": approval.note}
+    record(
+        actor,
+        "approval.decide",
+        subject_kind="command",
+        subject_id=approval.command.uuid,
+        before={"state": Approval.State.WAITING},
+        after=told,
+    )
+    emit("approval.decided", str(approval.command.uuid), told)
+    return approval
+
+
+def _check_second(actor: Actor, command: Command) -> None:
+    allow(actor, "approval.decide")
+    if actor.kind != Kind.PERSON or actor.user_id is None:
+        raise NotAllowed("A person decides this, signed in to the dashboard.")
+    if actor.user_id == command.asked_by_id:
+        raise NotAllowed("You asked for it yourself; someone else decides.")
+    now = timezone.now()
+    user = User.objects.get(pk=actor.user_id)
+    right = rights.BY_NAME["approval.decide"]
+    given = [each.given_at for each in user.grants.current() if each.held.has(right)]
+    since = max(user.trusted_since, min(given, default=now))
+    if since > now - TRUST_AFTER:
+        raise NotAllowed(
+            f"You can decide this from {since + TRUST_AFTER:%B %-d, %H:%M} UTC on: whoever got the"
+            " right to approve, or access to this account, just now waits a day."
+        )
+
+
+# --- The switch ---------------------------------------------------------------------------------
+
+
+def active_pause() -> Pause | None:
+    """The pause that holds now."""
+    return Pause.objects.filter(ended_at=None).first()
+
+
+@transaction.atomic
+def pause(actor: Actor, reason: str = "") -> Pause:
+    """Hold every destructive command that no device has yet, and all to come. Raises NotAllowed."""
+    allow(actor, "destructive.pause")
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_PAUSE_LOCK])
+    known = active_pause()
+    if known is not None:
+        return known
+    made = Pause.objects.create(began_by=actor.name, reason=reason.strip()[:200])
+    held = _hold_all()
+    told = {"reason": made.reason, "commands": held}
+    record(actor, "destructive.pause", subject_kind="pause", subject_id=made.pk, after=told)
+    emit("destructive.paused", str(made.pk), {"by": actor.name, **told})
+    return made
+
+
+@transaction.atomic
+def resume(actor: Actor) -> Pause:
+    """Let destructive commands go again, those that wait included. Raises NotAllowed, NotPaused."""
+    allow(actor, "destructive.resume")
+    found = Pause.objects.select_for_update().filter(ended_at=None).first()
+    if found is None:
+        raise NotPaused("Destructive commands are not paused.")
+    found.ended_at, found.ended_by = timezone.now(), actor.name
+    found.save(update_fields=["ended_at", "ended_by"])
+    record(
+        actor,
+        "destructive.resume",
+        subject_kind="pause",
+        subject_id=found.pk,
+        before={"began_by": found.began_by, "reason": found.reason},
+    )
+    emit("destructive.resumed", str(found.pk), {"by": actor.name})
+    return found
+
+
+def _hold_all() -> int:
+    """Hold what is queued and destructive; returns how many commands that were."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            WITH undelivered AS (
+                UPDATE commands_queueentry q SET state = 'Held'
+                FROM commands_command c
+                WHERE c.id = q.command_id AND c.destructive
+                      AND q.finished_at IS NULL AND q.state IN ('Queued', 'NotNow')
+                RETURNING q.command_id
+            )
+            UPDATE commands_command SET held = true
+            WHERE id IN (SELECT command_id FROM undelivered)
+            """
+        )
+        return int(cursor.rowcount)
+
+
+# --- Letting go ---------------------------------------------------------------------------------
+
+
+def release_due() -> int:
+    """Let go what nothing holds back any more, and end what nobody approved in time, or whose asker
+    has lost their access; returns how many entries were let go. Any number may run it at once.
+    """
+    count = 0
+    for pk in Command.objects.filter(held=True).order_by("pk").values_list("pk", flat=True):
+        with transaction.atomic():
+            count += _release(pk)
+    return count
+
+
+def _release(pk: int) -> int:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock_shared(%s)", [_PAUSE_LOCK])
+    rows = Command.objects.select_for_update(skip_locked=True)
+    command = rows.filter(pk=pk, held=True).first()
+    if command is None:
+        return 0
+    approval = Approval.objects.select_for_update().filter(command=command).first()
+    now = timezone.now()
+    if _lost_access(command):
+        end_held(command, f"{command.asked_by} lost access before it began")
+        return 0
+    if approval is not None and approval.state == Approval.State.WAITING:
+        if approval.expires_at <= now:
+            Approval.objects.filter(pk=approval.pk).update(state=Approval.State.EXPIRED)
+            end_held(command, "nobody approved it in time")
+        return 0
+    if active_pause() or (command.starts_at is not None and command.starts_at > now):
+        return 0
+    return _let_go(command)
+
+
+def _let_go(command: Command) -> int:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            UPDATE commands_queueentry SET state = 'Queued'
+            WHERE command_id = %s AND state = 'Held' AND finished_at IS NULL
+            RETURNING enrollment_id
+            """,
+            [command.pk],
+        )
+        freed = sorted(enrollment for (enrollment,) in cursor.fetchall())
+    Command.objects.filter(pk=command.pk).update(held=False)
+    for start in range(0, len(freed), _STEP):
+        wake(freed[start : start + _STEP])
+    return len(freed)
+
+
+def end_held(command: Command, because: str) -> int:
+    """Cancel what is held of a command, and with it the wait for its approval."""
+    count = QueueEntry.objects.filter(command=command, state=_State.HELD).update(
+        state=_State.CANCELLED, finished_at=timezone.now(), ended_because=because[:200]
+    )
+    Command.objects.filter(pk=command.pk).update(held=False)
+    Approval.objects.filter(command=command, state=Approval.State.WAITING).update(
+        state=Approval.State.WITHDRAWN
+    )
+    return count
+
+
+def why_held(command: Command, approval: Approval | None, paused: Pause | None) -> str:
+    """One sentence on what a held command waits for."""
+    if approval is not None and approval.state == Approval.State.WAITING:
+        return f"It waits for a second person's approval: {approval.because}"
+    if paused is not None:
+        return f"{paused.began_by} paused all destructive commands."
+    if command.starts_at is not None and command.starts_at > timezone.now():
+        return f"It starts at {command.starts_at:%H:%M:%S} UTC and can be cancelled until then."
+    return "It is about to start."
+
+
+def _lost_access(command: Command) -> bool:
+    if command.asked_by_id is None:
+        return False
+    asker = User.objects.filter(pk=command.asked_by_id, is_active=True).first()
+    if asker is None:
+        return True
+    actor = Actor.person(asker)
+    return not actor.where("command.destroy", command.request_type)
+
+
+def _beyond_budget(actor: Actor, request_type: str, targets: int) -> str:
+    """Why a second person is needed; "" where none is."""
+    limit, before = budget(actor, request_type), spent(actor)
+    if before + targets <= limit:
+        return ""
+    devices = f"{targets:,} device{'' if targets == 1 else 's'}"
+    return (
+        f"it is for {devices}, and {actor.name} may send destructive commands to {limit:,} an hour"
+        f" alone ({before:,} used)."
+    )
+
+
+def _asker(actor: Actor) -> str:
+    return str(actor.user_id) if actor.user_id else actor.name
+
+
+def _told(command: Command) -> dict[str, object]:
+    return {
+        "request_type": command.request_type,
+        "targets": command.targets,
+        "asked_by": command.asked_by,
+    }
