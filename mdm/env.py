@@ -17,6 +17,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from mdm import providers
+from mdm.providers import IdentityProvider
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 APPLE_APNS = "https://api.push.apple.com"
@@ -279,6 +282,13 @@ class Env:
     mail_from: str = variable(
         "GUARD_MAIL_FROM", str, "guardmdm@localhost", "The sender of mails to admins."
     )
+    oidc: tuple[IdentityProvider, ...] = variable(
+        "GUARD_OIDC",
+        providers.read,
+        (),
+        "A TOML file with the identity providers (OpenID Connect) that people may sign in with;"
+        " docs/roles.md has one.",
+    )
     history_days: int = variable(
         "GUARD_HISTORY_DAYS",
         _history_days,
@@ -350,6 +360,11 @@ class Env:
         ):
             if not url.startswith("https://"):
                 raise BadEnvironment(f"{name} must begin with https:// in production.")
+        for provider in self.oidc:
+            if not provider.url.startswith("https://"):
+                raise BadEnvironment(
+                    f"GUARD_OIDC: the url of {provider.id} must begin with https:// in production."
+                )
 
 
 def _given(f: Any, environ: Mapping[str, str]) -> bool:

@@ -48,6 +48,8 @@ INSTALLED_APPS = [
     "allauth.account",
     "allauth.mfa",
     "allauth.usersessions",
+    "allauth.socialaccount",
+    "allauth.socialaccount.providers.openid_connect",
     "django_filters",
     "django_htmx",
     "django_prometheus",
@@ -267,6 +269,12 @@ ACCOUNT_EMAIL_SUBJECT_PREFIX = "[GuardMDM] "
 MFA_SUPPORTED_TYPES = ["totp", "recovery_codes", "webauthn"]
 MFA_PASSKEY_LOGIN_ENABLED = True
 MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = not ENV.production
+# Which identity providers there are is ENV.oidc; see mdm/accounts/oidc.py.
+SOCIALACCOUNT_ADAPTER = "mdm.accounts.social.SocialAccountAdapter"
+SOCIALACCOUNT_PROVIDERS = {"openid_connect": {"provider_class": "mdm.accounts.oidc.Provider"}}
+SOCIALACCOUNT_EMAIL_VERIFICATION = "none"
+# Whoever connects an account can sign in with it from then on.
+SOCIALACCOUNT_REAUTHENTICATION_REQUIRED = True
 KNOX_TOKEN_MODEL = "accounts.ApiToken"
 # Its migrations would make a table for the model that ours replaces.
 MIGRATION_MODULES = {"knox": None}

@@ -3,6 +3,7 @@
 from django.conf import settings
 from django.urls import include, path, re_path
 
+from mdm.accounts.views import nothing_here
 from mdm.api.answers import NothingHere
 
 urlpatterns = [
@@ -13,6 +14,7 @@ urlpatterns = [
     path("abm/", include("abm.pages.urls")),
     path("", include("profiles.pages.urls")),
     path("enroll/", include("enrollment.urls")),
+    re_path(r"^accounts/(3rdparty/(login|signup)|social)/", nothing_here),
     path("accounts/", include("allauth.urls")),
     path("api/v1/", include("mdm.api_urls")),
     re_path(r"^api/", NothingHere.as_view()),

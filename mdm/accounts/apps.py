@@ -9,9 +9,10 @@ class AccountsConfig(AppConfig):
     label = "accounts"
 
     def ready(self) -> None:
-        from mdm.accounts import first_admin
+        from mdm.accounts import first_admin, social
 
         def on_migrated(**_: Any) -> None:
             first_admin.announce()
 
         post_migrate.connect(on_migrated, sender=self, weak=False)
+        social.listen()

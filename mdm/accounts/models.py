@@ -65,6 +65,9 @@ class Grant(models.Model):
     )
     also = models.JSONField(default=list, db_default=[])
     reason = models.CharField(max_length=200, blank=True, db_default="")
+    # "" where someone here gave it; "oidc:<id>" where it follows someone's groups at an identity
+    # provider (mdm/accounts/federation.py).
+    source = models.CharField(max_length=60, blank=True, default="", db_default="")
     given_at = models.DateTimeField(db_default=Now())
     given_by = models.CharField(max_length=200)
     expires_at = models.DateTimeField(null=True)

@@ -1,5 +1,5 @@
 """People: inviting them, giving them roles, switching them off and on, and letting the last one
-back in. What roles may do is `rights.py`.
+back in. What roles may do is `rights.py`; who comes from an identity provider is `federation.py`.
 
 Signing in, passwords and second factors are allauth's.
 
@@ -18,15 +18,17 @@ from datetime import timedelta
 from allauth.account.forms import default_token_generator
 from allauth.account.utils import user_pk_to_url_str
 from allauth.mfa.models import Authenticator
+from allauth.socialaccount.models import SocialAccount
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from django.db import transaction
+from django.db.models import QuerySet
 from django.urls import reverse
 from django.utils import timezone
 
 from mdm.accounts import rights
-from mdm.accounts.models import Grant, User
+from mdm.accounts.models import Grant, Grants, User
 from mdm.accounts.rights import Role
 from mdm.audit.actor import Actor
 from mdm.audit.record import allow, record
@@ -72,7 +74,7 @@ def invite(
         raise BadAddress("This is not a mail address.") from None
     if User.objects.filter(email__iexact=email).exists():
         raise AlreadyThere("Someone with this mail address is here already.")
-    user = User(username=_free_username(email), email=email, first_name=name.strip()[:150])
+    user = User(username=free_username(email), email=email, first_name=name.strip()[:150])
     user.set_unusable_password()
     user.save()
     _record(actor, "people.invite", user)
@@ -90,9 +92,11 @@ def grant(
     also: Iterable[str] = (),
     lasts: timedelta | None = None,
     reason: str = "",
+    source: str = "",
 ) -> Grant:
     """Give someone a role: for the devices of a group or for all, for a while or for good. `also`
-    names destructive commands that a helper may send besides. Raises NotAllowed and BadGrant.
+    names destructive commands that a helper may send besides; `source` is `Grant.source`. Raises
+    NotAllowed and BadGrant.
     """
     allow(actor, "people.grant")
     more = sorted(set(also))
@@ -103,6 +107,7 @@ def grant(
         group=group,
         also=more,
         reason=reason.strip(),
+        source=source,
         given_by=actor.name,
         expires_at=timezone.now() + lasts if lasts else None,
     )
@@ -115,7 +120,7 @@ def end_grant(actor: Actor, given: Grant) -> None:
     """Take a role away at once. Raises NotAllowed and LastOne."""
     allow(actor, "people.revoke")
     if given.role == Role.ADMIN:
-        _check_others(given.user)
+        _check_others(given.user, given)
     now = timezone.now()
     if Grant.objects.filter(pk=given.pk, ended_at=None).update(ended_at=now, ended_by=actor.name):
         _record_grant(actor, "people.revoke", given, before=_told(given))
@@ -172,25 +177,41 @@ def recover(actor: Actor, user: User) -> str:
     return access_link(actor, user)
 
 
-def is_settled(user: User) -> bool:
-    """Whether this person has chosen a password, and can so sign in."""
-    return user.is_active and user.has_usable_password()
+def is_settled(user: User, *, without: SocialAccount | None = None) -> bool:
+    """Whether this person can sign in: with a password that they chose, or with their account at
+    an identity provider; where `without` is given, with another one than that.
+
+    Whether the provider lets them in is not known here. But one that is no longer in GUARD_OIDC
+    lets in nobody: who has an account at such a one alone does not count.
+    """
+    if not user.is_active:
+        return False
+    if user.has_usable_password():
+        return True
+    at = [provider.id for provider in settings.ENV.oidc]
+    accounts = SocialAccount.objects.filter(user=user, provider__in=at)
+    return bool(accounts.exclude(pk=without.pk if without else None).exists())
 
 
-def _check_others(user: User) -> None:
-    """Raise LastOne unless another admin can sign in; who is asked about at the same time waits."""
-    others = (
-        User.objects.select_for_update()
-        .filter(
-            is_active=True, pk__in=Grant.objects.current().filter(role=Role.ADMIN).values("user")
-        )
-        .order_by("pk")
-    )
-    if not any(other.pk != user.pk and is_settled(other) for other in others):
+def _check_others(user: User, ending: Grant | None = None) -> None:
+    """Raise LastOne unless an admin remains who can sign in, when `user` is one no more, or when
+    they lose `ending` alone. Who asks at the same time waits, and looks when that is decided.
+    """
+    list(_admins(Grant.objects.current()).select_for_update())
+    # Asked anew: what was read before the wait may be over.
+    remaining = Grant.objects.current()
+    remaining = remaining.exclude(pk=ending.pk) if ending else remaining.exclude(user=user)
+    if not any(is_settled(other) for other in _admins(remaining)):
         raise LastOne(
             f"Nobody else is an admin who can sign in. Make someone one first, then take it from"
             f" {user}."
         )
+
+
+def _admins(grants: Grants) -> QuerySet[User]:
+    """The people who are active and hold the role admin by one of these grants."""
+    holders = grants.filter(role=Role.ADMIN).values("user")
+    return User.objects.filter(is_active=True, pk__in=holders).order_by("pk")
 
 
 def _check_grant(
@@ -237,7 +258,8 @@ def _record(actor: Actor, action: str, user: User) -> None:
     record(actor, action, subject_kind="person", subject_id=user.pk, after=after)
 
 
-def _free_username(email: str) -> str:
+def free_username(email: str) -> str:
+    """A name that nobody has yet, made of what stands before the @."""
     base = email.partition("@")[0][:100]
     taken = set(User.objects.filter(username__startswith=base).values_list("username", flat=True))
     number = 1

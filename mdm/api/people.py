@@ -34,12 +34,16 @@ class GrantSerializer(serializers.ModelSerializer[Grant]):
         read_only=True,
         help_text="Destructive commands beyond the role.",
     )
+    source = serializers.CharField(
+        read_only=True,
+        help_text="oidc:<id> where it follows groups at an identity provider; else empty.",
+    )
 
     class Meta:
         model = Grant
         fields = [
             *("id", "user", "role", "group", "also", "reason"),
-            *("given_at", "given_by", "expires_at", "ended_at", "ended_by"),
+            *("source", "given_at", "given_by", "expires_at", "ended_at", "ended_by"),
         ]
         read_only_fields = fields
 

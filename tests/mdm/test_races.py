@@ -11,10 +11,16 @@ from django.utils import timezone
 from commands import queue
 from commands.models import Command, QueueEntry
 from mdm import devices, refusals
+from mdm.accounts import federation, people
+from mdm.accounts.federation import Identity
+from mdm.accounts.models import User
+from mdm.accounts.rights import Role
 from mdm.audit.actor import Actor
 from mdm.models import Device, Enrollment
+from mdm.providers import IdentityProvider, RoleRule
 from tests import machines
 from tests.machines import Machine
+from tests.people import someone
 from tests.steps import Meanwhile
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -182,3 +188,46 @@ def test_a_command_that_was_asked_for_just_as_the_enrollment_ended_ends_too():
 
     entry.refresh_from_db()
     assert entry.state == QueueEntry.State.CANCELLED
+
+
+def test_two_first_sign_ins_with_an_identity_provider_make_one_person():
+    provider = IdentityProvider(
+        id="entra",
+        name="Entra",
+        url="https://login.example.com",
+        client_id="x",
+        client_secret="x",
+        rules=(RoleRule(claim_group="it", role="admin"),),
+    )
+    grace = Identity(
+        provider=provider, subject="1", groups=frozenset({"it"}), email="grace@example.com"
+    )
+
+    with transaction.atomic():
+        first = federation.admit(grace)
+        second = Meanwhile(lambda: federation.admit(grace))
+
+    assert second.returned() == first
+    assert User.objects.get().grants.count() == 1
+
+
+def test_two_admins_who_lose_their_role_at_once_leave_one():
+    ada, grace = someone(Role.ADMIN, name="ada"), someone(Role.ADMIN, name="grace")
+    for each in (ada, grace):
+        each.set_password("a password that is long")
+        each.save()
+    refused: list[people.LastOne] = []
+
+    def end(user: User) -> None:
+        try:
+            people.end_grant(ADMIN, user.grants.get())
+        except people.LastOne as last:
+            refused.append(last)
+
+    with transaction.atomic():
+        end(ada)
+        other = Meanwhile(lambda: end(grace))
+    other.returned()
+
+    assert len(refused) == 1
+    assert [len(each.held()) for each in (ada, grace)] == [0, 1]

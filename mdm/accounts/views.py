@@ -1,0 +1,56 @@
+"""Signing in with an identity provider: the way there, and the way back."""
+
+from __future__ import annotations
+
+import requests
+from allauth.socialaccount.adapter import get_adapter
+from allauth.socialaccount.providers.oauth2.client import OAuth2Error
+from allauth.socialaccount.providers.oauth2.views import OAuth2CallbackView
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_GET, require_POST
+
+from mdm.accounts.oidc import Adapter, Provider, configured
+from mdm.accounts.social import failed
+
+
+@require_POST
+@never_cache
+def begin(request: HttpRequest, provider_id: str) -> HttpResponse:
+    """A page that leads to the provider at once. A redirect would not do: browsers hold a form to
+    our policy's `form-action` wherever it is redirected, and that knows this server alone.
+    """
+    provider = _provider(request, provider_id)
+    try:
+        answer = provider.redirect_from_request(request)
+    except (requests.RequestException, OAuth2Error) as error:
+        return failed(request, provider, error)
+    return render(
+        request, "socialaccount/leaving.html", {"provider": provider, "address": answer["Location"]}
+    )
+
+
+@require_GET
+@never_cache
+def callback(request: HttpRequest, provider_id: str) -> HttpResponse:
+    provider = _provider(request, provider_id)
+    try:
+        view = OAuth2CallbackView.adapter_view(Adapter(request, provider_id))
+        answer: HttpResponse = view(request)
+    except (requests.RequestException, OAuth2Error) as error:
+        # allauth reads the discovery document outside of what it watches.
+        return failed(request, provider, error)
+    return answer
+
+
+def nothing_here(request: HttpRequest, *parts: str) -> HttpResponse:
+    """Stands in for pages of allauth that nobody needs here."""
+    raise Http404
+
+
+def _provider(request: HttpRequest, provider_id: str) -> Provider:
+    if configured(provider_id) is None:
+        raise Http404
+    found: Provider = get_adapter().get_provider(request, provider_id)
+    return found
