@@ -34,7 +34,7 @@ class GrantSerializer(serializers.ModelSerializer[Grant]):
         read_only=True,
         help_text="Destructive commands beyond the role.",
     )
-    source = serializers.CharField(
+    source = serializers.CharField(  # type: ignore[assignment]
         read_only=True,
         help_text="oidc:<id> where it follows groups at an identity provider; else empty.",
     )
