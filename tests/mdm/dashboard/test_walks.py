@@ -121,7 +121,7 @@ def test_many_are_locked_after_a_preview_and_a_second_persons_approval(
     asker.get_by_label("to confirm").fill("5")
     asker.get_by_role("button", name="Send DeviceLock").click()
     expect(asker.get_by_text("It waits for a second person's approval")).to_be_visible()
-    expect(asker.get_by_role("button", name="Approve")).to_have_count(0)
+    expect(asker.get_by_role("button", name="Approve", exact=True)).to_have_count(0)
     assert _faults(asker, "job, kept back") == []
     assert set(QueueEntry.objects.values_list("state", flat=True)) == {"Held"}
 
@@ -129,7 +129,7 @@ def test_many_are_locked_after_a_preview_and_a_second_persons_approval(
     approver.get_by_role("link", name="Look at them").click()
     approver.get_by_role("link", name="DeviceLock").click()
     expect(approver.get_by_text("it is for 4 devices, and Operator may")).to_be_visible()
-    approver.get_by_role("button", name="Approve").click()
+    approver.get_by_role("button", name="Approve", exact=True).click()
     expect(approver.get_by_text("DeviceLock is approved.")).to_be_visible()
     assert Approval.objects.get().decided_by == "Approver"
 
