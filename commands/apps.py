@@ -18,7 +18,12 @@ class CommandsConfig(AppConfig):
 
         endpoints.handle_connect_with(connect.connect)
         registered.register()
-        rights.ALSO[:] = [each.request_type for each in catalog.all_types() if each.destructive]
+        # A pasted command goes by its own name.
+        rights.ALSO[:] = [
+            each.request_type
+            for each in catalog.all_types()
+            if each.destructive and each.request_type != "Raw"
+        ]
 
         def on_ended(enrollment_id: int, **_: Any) -> None:
             queue.clear(enrollment_id, because="the enrollment ended")

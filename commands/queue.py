@@ -114,7 +114,11 @@ def enqueue(
             raise NobodyCanRunIt(refused)
         receivers = [pk for pks in able.values() for pk in pks]
         destructive = effect is Effect.DESTRUCTIVE
-        kept_back = restraint.judge(actor, request_type, len(receivers)) if destructive else None
+        kept_back = (
+            restraint.judge(actor, command_type.request_type, len(receivers))
+            if destructive
+            else None
+        )
         command = _create(actor, command_type, params, effect)
         expires_at = timezone.now() + expires_in if expires_in else None
         state = State.HELD if kept_back else State.QUEUED

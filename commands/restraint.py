@@ -93,9 +93,8 @@ def foresee(actor: Actor, request_type: str, targets: int) -> str:
     approval = _beyond_budget(actor, request_type, targets)
     if approval:
         return f"It will wait for a second person's approval: {approval}"
-    if targets > 1:
-        seconds = int(settings.ENV.destructive_delay.total_seconds())
-        return f"It starts {seconds:,} seconds after you send it, and can be cancelled until then."
+    if targets > 1 and settings.ENV.destructive_delay:
+        return f"It starts {_in_words()} after you send it, and can be cancelled until then."
     return ""
 
 
@@ -376,6 +375,13 @@ def _beyond_budget(actor: Actor, request_type: str, targets: int) -> str:
         f"it is for {devices}, and {actor.name} may send destructive commands to {limit:,} an hour"
         f" alone ({before:,} used)."
     )
+
+
+def _in_words() -> str:
+    """The delay, for people."""
+    seconds = int(settings.ENV.destructive_delay.total_seconds())
+    count, unit = (seconds, "second") if seconds % 60 else (seconds // 60, "minute")
+    return f"{count:,} {unit}{'' if count == 1 else 's'}"
 
 
 def _asker(actor: Actor) -> str:

@@ -36,7 +36,7 @@ UNFINISHED = (State.HELD.value, State.QUEUED.value, State.SENT.value, State.NOT_
 def why(entry: QueueEntry, error: str) -> str:
     """One sentence on why an entry is where it is; `error` is what the device said."""
     if entry.state == State.HELD:
-        return "It is kept back; the page of its job says for what."
+        return "It is kept back until nothing holds its job any more."
     if entry.state == State.QUEUED:
         return "Waiting for the device to connect; it has been asked to."
     if entry.state == State.SENT:

@@ -40,11 +40,12 @@ def is_missing() -> bool:
     return not User.objects.exists()
 
 
-def token() -> str:
+def token(secret_key: str | None = None) -> str:
     """What proves that someone can read this server's log: 40 hexadecimal digits, the same until
     the server's secret key is another.
     """
-    return salted_hmac("guard.first-admin", "token", algorithm="sha256").hexdigest()[:40]
+    made = salted_hmac("guard.first-admin", "token", secret_key, algorithm="sha256")
+    return made.hexdigest()[:40]
 
 
 def address() -> str:

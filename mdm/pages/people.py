@@ -174,10 +174,10 @@ def _choices(filled: QueryDict) -> dict[str, Any]:
 
 
 _WORDS = {
-    Role.VIEWER: "sees everything, changes nothing",
+    Role.VIEWER: "sees devices, commands and the server; changes nothing",
     Role.HELPER: "sends commands that destroy nothing",
     Role.OPERATOR: "runs the fleet: all commands, groups, profiles, enrollment",
-    Role.APPROVER: "sees everything, approves what others ask for",
+    Role.APPROVER: "sees all that and the audit log; approves what others ask for",
     Role.ADMIN: "may do everything",
 }
 _DURATIONS = (

@@ -6,8 +6,10 @@ import os
 import sys
 from typing import Any
 
+import httpx
 from django.core.management.base import BaseCommand
 
+from mdm.accounts import first_admin
 from mdm.local import environment
 from mdm.local.errors import LocalError
 from mdm.local.ports import Ports
@@ -33,11 +35,21 @@ class Command(BaseCommand):
     def _ready(self, server: LocalServer) -> None:
         self._say(f"\nGuardMDM runs.\n  Dashboard  {server.people_url}")
         self._say(f"  Devices    {server.devices_url}")
-        missing = server.manage("first_admin").split()
-        if missing:
-            self._say("  Set-up     {} with the token {}".format(*missing))
+        if _leads_to_the_set_up(server.people_url):
+            # The server has a secret key of its own, which is not this process's.
+            token = first_admin.token(server.environ["GUARD_SECRET_KEY"])
+            self._say(f"  Set-up     {server.people_url}/setup/ with the token {token}")
         self._say(f"  Logs       {server.state_dir / 'log'}\nCtrl-C stops it.")
 
     def _say(self, line: str) -> None:
         self.stdout.write(line)
         self.stdout.flush()
+
+
+def _leads_to_the_set_up(dashboard: str) -> bool:
+    """Whether nobody is there yet, as strangers see it."""
+    try:
+        answer = httpx.get(f"{dashboard}/", follow_redirects=False, trust_env=False, timeout=10)
+    except httpx.HTTPError:
+        return False
+    return str(answer.headers.get("Location", "")).endswith("/setup/")

@@ -13,10 +13,12 @@ from rest_framework.test import APIClient
 from abm import disowns
 from abm.models import Disown, DisownDevice, Server
 from mdm.accounts.models import User
+from mdm.accounts.rights import Role
 from mdm.audit.actor import Actor
 from tests.abm.pages.conftest import Connect, Listed
 from tests.mdm.api.conftest import api, bearer, token
 from tests.mdm.dashboard.conftest import Enroll
+from tests.people import someone
 
 __all__ = ["api", "bearer", "token"]
 
@@ -213,6 +215,8 @@ def test_every_time_is_listed_and_found_by_serial_number(
 
 
 def test_nobody_without_a_session_gets_in(client: Client, disown: Disown) -> None:
+    someone(Role.ADMIN)
+
     for path in (
         "/abm/devices/disowns/",
         f"/abm/devices/disowns/{disown.pk}/",

@@ -18,7 +18,7 @@ from lxml import html
 from abm import servers
 from abm.models import AbmDevice, Definition, Disown, DisownDevice, Server, SyncRun, TokenUpload
 from commands import queue
-from commands.models import QueueEntry
+from commands.models import Approval, Command, Pause, QueueEntry
 from enrollment import links
 from enrollment.models import Arrival, EnrollmentLink, Holding, RefusedArrival
 from mdm.accounts.models import ApiToken, Grant, User
@@ -40,6 +40,7 @@ pytestmark = pytest.mark.django_db
 # Pages that need nothing to be there.
 PLAIN = (
     *("/", "/search/?q=S", "/devices/", "/commands/", "/commands/catalog/", "/commands/running"),
+    *("/commands/approvals/", "/commands/approvals/pause/", "/commands/approvals/resume/"),
     *("/abm/devices/", "/abm/devices/import/", "/abm/devices/disowns/", "/abm/assignment/"),
     *("/abm/sync", "/abm/running", "/abm/runs/", "/abm/servers/", "/abm/servers/new/"),
     *("/ade-profiles/", "/ade-profiles/new/", "/ade-profiles/defaults/"),
@@ -68,9 +69,14 @@ def world(
     enroll("S2", retired_at=timezone.now())
     held = Enrollment.objects.get(pk=device.enrollment_id)
     Enrollment.objects.filter(pk=held.pk).update(awaiting_configuration=True)
-    Holding.objects.create(enrollment=held, limit_at=timezone.now() + timedelta(hours=1))
+    later = timezone.now() + timedelta(hours=1)
+    Holding.objects.create(enrollment=held, limit_at=later)
     for request_type in ("ProfileList", "EraseDevice"):
         queue.enqueue(ADMIN, request_type=request_type, parameters={}, enrollments=[held.pk])
+    command = Command.objects.get(request_type="EraseDevice")
+    Command.objects.filter(pk=command.pk).update(held=True)
+    Approval.objects.create(command=command, because="x", expires_at=later)
+    Pause.objects.create(began_by="x")
     Machine.new(udid=machine.udid, serial_number=machine.serial_number).authenticate()
     links.create(ADMIN, name="Class 7b", serial_number="S1")
     User.objects.create_user("gone", "gone@example.com", is_active=False)
@@ -134,7 +140,8 @@ def _pages(device: Device) -> list[str]:
         *(f"/devices/{device.pk}/{page}" for page in about_device),
         *(f"/devices/{each.pk}/" for each in Device.objects.exclude(pk=device.pk)),
         *(send, f"{send}&type=ProfileList", f"{send}&type=EraseDevice"),
-        *(f"/commands/{entry.command.uuid}/", f"/commands/entries/{entry.pk}/"),
+        *(f"/commands/{each.uuid}/" for each in Command.objects.all()),
+        f"/commands/entries/{entry.pk}/",
         *(f"/abm/servers/{each.pk}/" for each in Server.objects.all()),
         f"/abm/servers/{Server.objects.earliest('pk').pk}/disconnect/",
         *(f"/abm/assignment/{each.pk}/" for each in Server.objects.all()),
@@ -215,8 +222,12 @@ class Visit:
     def __init__(self, held: Held) -> None:
         self.held = held
         self.name = held.role.value if held.group is None else f"{held.role.value}-of-a-group"
-        user = User.objects.create_user(self.name, f"{self.name}@example.com")
-        Grant.objects.create(user=user, role=held.role, group_id=held.group, given_by="test")
+        # Whoever got here just now could not approve what others asked for.
+        since = timezone.now() - timedelta(days=9)
+        user = User.objects.create_user(self.name, f"{self.name}@example.com", trusted_since=since)
+        Grant.objects.create(
+            user=user, role=held.role, group_id=held.group, given_by="test", given_at=since
+        )
         ApiToken.objects.create(
             user=user, name="x", role=held.role, group_id=held.group, expiry=timedelta(days=1)
         )

@@ -8,10 +8,10 @@ import signal
 import socket
 import subprocess
 import sys
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from mdm.local.environment import ROOT
@@ -106,8 +106,19 @@ def test_a_server_ends_as_a_whole_and_starts_again(up: Up, ports: Ports, tmp_pat
     assert processes_of(tmp_path / "var") == []
 
     process = up()
-    page = urllib.request.urlopen(f"http://localhost:{ports.people}/accounts/login/", timeout=30)
-    assert page.status == 200
+    assert process.stdout is not None
+    token = next(line for line in process.stdout if "with the token" in line).split()[-1]
+    with httpx.Client(base_url=f"http://localhost:{ports.people}", trust_env=False) as first:
+        assert first.get("/").headers["Location"] == "/setup/"
+        first.get("/setup/")
+        filled = {
+            "token": token,
+            "email": "first@example.com",
+            "password": "correct horse battery staple",
+            "csrfmiddlewaretoken": first.cookies["csrftoken"],
+        }
+        assert first.post("/setup/", data=filled).headers["Location"] == "/"
+        assert first.get("/settings/people/").status_code == 200
     process.send_signal(signal.SIGINT)
     _, complaints = process.communicate(timeout=120)
     assert (process.returncode, complaints) == (0, "")

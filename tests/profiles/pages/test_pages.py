@@ -8,10 +8,12 @@ import pytest
 from django.test import Client
 
 from abm.models import Server, Wish
+from mdm.accounts.rights import Role
 from mdm.models import Group
 from profiles import following
 from profiles.models import Default, DeviceProfile, Profile, Version
 from tests.abm.pages.conftest import Listed
+from tests.people import someone
 from tests.profiles.steps import ADMIN, make_profile
 
 pytestmark = pytest.mark.django_db
@@ -246,6 +248,8 @@ def test_the_assignment_is_shown_paused_and_resumed(
 
 
 def test_who_is_not_signed_in_sees_nothing(client: Client) -> None:
+    someone(Role.ADMIN)
+
     for path in ("/ade-profiles/", "/groups/", "/ade-profiles/defaults/", "/abm/assignment/"):
         assert client.get(path)["Location"].startswith("/accounts/login/")
     assert ADMIN.name
