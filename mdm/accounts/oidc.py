@@ -129,7 +129,7 @@ class Adapter(OpenIDConnectOAuth2Adapter):  # type: ignore[misc]
                 issuer=self.openid_config["issuer"],
                 leeway=_LEEWAY,
             )
-        except (jwt.PyJWTError, ValueError, TypeError) as error:
+        except (jwt.PyJWTError, UnicodeError) as error:
             raise OAuth2Error(f"the id_token does not hold: {error}") from None
         if claims.get("azp", self._provider.client_id) != self._provider.client_id:
             raise OAuth2Error("the id_token was made for another client")
@@ -144,11 +144,9 @@ class Adapter(OpenIDConnectOAuth2Adapter):  # type: ignore[misc]
         with web.Session() as session:
             answer = session.get(self.openid_config["jwks_uri"])
         answer.raise_for_status()
-        told = answer.json().get("keys")
-        listed = [each for each in told if isinstance(each, dict)] if isinstance(told, list) else []
         keys = [
             key
-            for key in jwt.PyJWKSet(listed).keys
+            for key in jwt.PyJWKSet.from_dict(answer.json()).keys
             if key.algorithm_name in ALGORITHMS and key.public_key_use in {None, "sig"}
         ]
         fitting = [key for key in keys if kid is None or key.key_id == kid]

@@ -34,10 +34,6 @@ class GrantSerializer(serializers.ModelSerializer[Grant]):
         read_only=True,
         help_text="Destructive commands beyond the role.",
     )
-    source = serializers.CharField(  # type: ignore[assignment]
-        read_only=True,
-        help_text="oidc:<id> where it follows groups at an identity provider; else empty.",
-    )
 
     class Meta:
         model = Grant
@@ -46,6 +42,9 @@ class GrantSerializer(serializers.ModelSerializer[Grant]):
             *("source", "given_at", "given_by", "expires_at", "ended_at", "ended_by"),
         ]
         read_only_fields = fields
+        extra_kwargs = {
+            "source": {"help_text": "oidc:<id> where it follows groups at an identity provider."}
+        }
 
 
 class PersonSerializer(serializers.ModelSerializer[User]):

@@ -633,6 +633,14 @@ def test_keys_that_are_none_are_no_reason_to_break(idp: Idp) -> None:
         assert sign_in(Client(), idp).status_code == 403
 
 
+@pytest.mark.parametrize("token", [r'"\ud800"', '"x"', "7", "null"])
+def test_an_id_token_that_is_none_is_refused(idp: Idp, token: str) -> None:
+    answer = f'{{"access_token": "x", "id_token": {token}}}'.encode()
+    idp.documents["/realm/token"] = (200, JSON, answer)
+
+    assert sign_in(Client(), idp).status_code == 403
+
+
 def test_a_provider_that_is_away_is_left_alone_for_a_moment(idp: Idp) -> None:
     idp.documents[DISCOVERY] = (503, JSON, b"{}")
 
