@@ -104,13 +104,14 @@ class Expiry:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A line of the first-run checklist."""
+    """A line of the first-run checklist; its button is for those who have the `right`."""
 
     label: str
     why: str
     button: str
     url: str
     done: bool
+    right: str = "server.read"
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,9 @@ from typing import Any
 from django.db.models import F, QuerySet
 from django.http import HttpRequest, QueryDict
 
+from mdm import navigation
+from mdm.audit.actor import Actor
+
 PAGE_SIZE = 50
 # Counting stops here: beyond it "more than 100,000" says as much, and costs no more.
 COUNT_CAP = 100_000
@@ -122,6 +125,7 @@ class Table:
             page=page,
             pages=pages,
             hidden=frozenset(request.session.get(f"hidden:{self.slug}", self.extra)),
+            selectable=self.selectable and _has_acts(request, self.bulk_place),
         )
 
     def _page(self, rows: QuerySet[Any], query: QueryDict, start: int) -> list[Any]:
@@ -166,6 +170,8 @@ class View:
     page: int
     pages: int
     hidden: frozenset[str] = frozenset()
+    # Whether the person can do anything with rows that they tick.
+    selectable: bool = False
     chips: list[Chip] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -288,6 +294,11 @@ class View:
                 query[key] = value
         encoded = query.urlencode()
         return f"{self.path}?{encoded}" if encoded else self.path
+
+
+def _has_acts(request: HttpRequest, place: str) -> bool:
+    may = Actor.of(request)
+    return any(part.right in may for part in navigation.parts(place))
 
 
 def _whole(text: str, low: int, high: int) -> int:

@@ -48,6 +48,7 @@ def connect_step() -> Step:
         button="Connect",
         url=reverse("abm:servers"),
         done=servers.connected().filter(sealed_token__isnull=False).exists(),
+        right="abm.connect",
     )
 
 

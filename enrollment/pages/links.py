@@ -77,6 +77,7 @@ def first_link_step() -> Step:
         button="Make a link",
         url=reverse("link_create"),
         done=EnrollmentLink.objects.exists(),
+        right="link.create",
     )
 
 

@@ -165,6 +165,7 @@ def push_certificate_step() -> Step:
         button="Upload",
         url=reverse("push_certificate"),
         done=certificate.active() is not None,
+        right="push_certificate.install",
     )
 
 

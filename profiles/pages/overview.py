@@ -120,4 +120,5 @@ def default_step() -> Step:
         button="Set the defaults",
         url=reverse("profiles:defaults"),
         done=Default.objects.exists(),
+        right="profile.give",
     )
