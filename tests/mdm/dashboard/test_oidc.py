@@ -574,7 +574,7 @@ def test_a_provider_that_is_away_gives_a_page_that_says_so(
 @pytest.mark.parametrize(
     "document",
     [
-        (302, {"Location": "http://127.0.0.1:1/elsewhere"}, b""),
+        (307, {"Location": "/elsewhere"}, b""),
         (500, JSON, b"{}"),
         (200, JSON, b"<html>"),
         (200, {}, b"[]"),
@@ -597,6 +597,7 @@ def test_an_answer_that_is_none_gives_a_page_that_says_so(
     assert answer.status_code == 502
     assert "Entra does not answer as it should" in said(answer)
     assert User.objects.count() == 1
+    assert "/elsewhere" not in [asked for asked, _ in idp.asked]
 
 
 @pytest.mark.parametrize(
