@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -409,7 +408,8 @@ def test_a_second_factor_that_was_set_up_here_is_asked_for(idp: Idp) -> None:
         {"aud": "another client"},
         {"aud": ["guardmdm", "another client"], "azp": "another client"},
         {"iss": "https://evil.example"},
-        {"exp": int(time.time()) - 3600},
+        # Long over.
+        {"exp": 1_700_000_000},
         {"nonce": "of another sign-in"},
         {"nonce": None},
         {"sub": "x" * 192},
