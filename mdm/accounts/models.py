@@ -29,7 +29,7 @@ class User(AbstractUser):
     email = models.EmailField("mail address", unique=True)
     # Since when nobody else can have got hold of this account by a link that an admin handed out:
     # who approves what others ask for has had it for a while.
-    trusted_since = models.DateTimeField(db_default=Now())
+    trusted_since = models.DateTimeField(default=timezone.now)
 
     REQUIRED_FIELDS = ["email"]
 
