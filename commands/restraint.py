@@ -27,10 +27,11 @@ from django.utils import timezone
 from commands.models import Approval, Command, Pause, QueueEntry
 from mdm.accounts import rights
 from mdm.accounts.models import User
-from mdm.accounts.rights import Role
+from mdm.accounts.rights import EVERYWHERE, NOWHERE, Role, Where
 from mdm.audit.actor import Actor, Kind
 from mdm.audit.record import NotAllowed, allow, record
 from mdm.push.wake import wake
+from mdm.scope import within
 from mdm.webhooks.outbox import emit
 
 HOUR = timedelta(hours=1)
@@ -287,10 +288,19 @@ def release_due() -> int:
     has lost their access; returns how many entries were let go. Any number may run it at once.
     """
     count = 0
-    for pk in Command.objects.filter(held=True).order_by("pk").values_list("pk", flat=True):
+    for pk in _ripe(timezone.now()):
         with transaction.atomic():
             count += _release(pk)
     return count
+
+
+def _ripe(now: datetime) -> list[int]:
+    """The held commands to look at: those that may go, and those whose approval is overdue."""
+    overdue = Q(approval__state=Approval.State.WAITING, approval__expires_at__lte=now)
+    ready = Q(approval=None) | Q(approval__state=Approval.State.APPROVED)
+    due = ready & (Q(starts_at=None) | Q(starts_at__lte=now))
+    held = Command.objects.filter(held=True).filter(overdue if active_pause() else overdue | due)
+    return list(held.order_by("pk").values_list("pk", flat=True))
 
 
 def _release(pk: int) -> int:
@@ -302,7 +312,8 @@ def _release(pk: int) -> int:
         return 0
     approval = Approval.objects.select_for_update().filter(command=command).first()
     now = timezone.now()
-    if _lost_access(command):
+    where = _reach(command)
+    if not where:
         end_held(command, f"{command.asked_by} lost access before it began")
         return 0
     if approval is not None and approval.state == Approval.State.WAITING:
@@ -312,10 +323,12 @@ def _release(pk: int) -> int:
         return 0
     if active_pause() or (command.starts_at is not None and command.starts_at > now):
         return 0
-    return _let_go(command)
+    return _let_go(command, where)
 
 
-def _let_go(command: Command) -> int:
+def _let_go(command: Command, where: Where) -> int:
+    if not where.everywhere:
+        _end_beyond(command, where)
     with connection.cursor() as cursor:
         cursor.execute(
             """
@@ -355,14 +368,25 @@ def why_held(command: Command, approval: Approval | None, paused: Pause | None) 
     return "It is about to start."
 
 
-def _lost_access(command: Command) -> bool:
+def _reach(command: Command) -> Where:
+    """To which devices whoever asked for it may still send it."""
     if command.asked_by_id is None:
-        return False
+        return EVERYWHERE
     asker = User.objects.filter(pk=command.asked_by_id, is_active=True).first()
     if asker is None:
-        return True
-    actor = Actor.person(asker)
-    return not actor.where("command.destroy", command.request_type)
+        return NOWHERE
+    return Actor.person(asker).where("command.destroy", command.request_type)
+
+
+def _end_beyond(command: Command, where: Where) -> None:
+    """Cancel what is for devices that the asker does not reach any more."""
+    held = QueueEntry.objects.filter(command=command, state=_State.HELD)
+    covered = within(held, where, "enrollment__device__serial_number").values("pk")
+    held.exclude(pk__in=covered).update(
+        state=_State.CANCELLED,
+        finished_at=timezone.now(),
+        ended_because=f"{command.asked_by} lost access to it before it began"[:200],
+    )
 
 
 def _beyond_budget(actor: Actor, request_type: str, targets: int) -> str:

@@ -363,6 +363,37 @@ def test_what_someone_asked_for_ends_when_they_lose_their_access(limits, loss: s
     assert command.entries.first().ended_because == "Operator lost access before it began"
 
 
+def test_what_someone_does_not_reach_any_more_when_it_begins_is_left_out(limits) -> None:
+    limits(operator=5, delay=300)
+    group = Group.objects.create(name="Kiosks", kind="static", rank=1, created_by="a test")
+    ids = rows(2)
+    for serial_number in ("ROW0", "ROW1"):
+        GroupMember.objects.create(group=group, serial_number=serial_number)
+    command = lock(Actor.person(trusted(Role.OPERATOR, group=group)), *ids).command
+
+    group.members.filter(serial_number="ROW1").delete()
+    later(minutes=6)
+
+    assert restraint.release_due() == 1
+    assert dict(command.entries.values_list("enrollment_id", "state")) == {
+        ids[0]: "Queued",
+        ids[1]: "Cancelled",
+    }
+
+
+def test_what_waits_costs_nothing_until_it_is_due(limits, django_assert_num_queries) -> None:
+    limits(operator=50, delay=300)
+    asker = Actor.person(trusted(Role.OPERATOR))
+    ids = rows(4)
+    for pk in ids[2:]:
+        lock(asker, pk)
+    lock(asker, *ids[:2])
+    restraint.pause(ROBOT)
+
+    with django_assert_num_queries(2):
+        assert restraint.release_due() == 0
+
+
 # --- The delay ----------------------------------------------------------------------------------
 
 
