@@ -73,8 +73,9 @@ class Demo:
         with psycopg.connect(postgres.url(self.folder), autocommit=True) as database:
             counted = "SELECT count(*) = %s FROM mdm_device"
             until(lambda: database.execute(counted, [count]).fetchone() == (True,))
-        found = self.manage("guard", "devices", "--limit", "1000", "--json").stdout
-        return list(json.loads(found))
+        done = self.manage("guard", "devices", "--limit", "1000", "--json")
+        assert done.returncode == 0, done.stderr
+        return list(json.loads(done.stdout))
 
     def abm(self) -> dict[str, Any]:
         """What the lab's portal says of itself."""
