@@ -167,6 +167,9 @@ def cancel(actor: Actor, entry_id: int) -> None:
     """Take a command out of the queue. Raises NotAllowed and CannotCancel."""
     somewhere(actor, "command.cancel")
     with transaction.atomic():
+        known = QueueEntry.objects.select_related("command").get(pk=entry_id)
+        if known.command.destructive:
+            restraint.hold_still(known.command_id)
         rows = QueueEntry.objects.select_for_update(of=("self",))
         entry = rows.select_related("enrollment__device", "command").get(pk=entry_id)
         allow(actor, "command.cancel", device=entry.enrollment.device)
@@ -189,6 +192,8 @@ def cancel_rest(actor: Actor, command: Command) -> int:
     """
     where = somewhere(actor, "command.cancel")
     with transaction.atomic():
+        if command.destructive:
+            command = restraint.hold_still(command.pk)
         waiting = QueueEntry.objects.filter(command=command, state__in=CANCELLABLE)
         waiting = within(waiting, where, TO_THE_SERIAL_NUMBER)
         count = _finish(waiting, State.CANCELLED, f"by {actor.name}")
@@ -234,7 +239,8 @@ def expire(now: datetime | None = None) -> int:
     """End what nobody answered in time, though a late reply counts all the same, and what was
     asked for just as its enrollment ended."""
     unfinished = QueueEntry.objects.filter(finished_at__isnull=True)
-    overdue = unfinished.filter(expires_at__lte=now or timezone.now())
+    # Its time begins when it is let go (commands/restraint.py).
+    overdue = unfinished.filter(expires_at__lte=now or timezone.now()).exclude(state=State.HELD)
     left = unfinished.filter(enrollment__state__in=_ENDED)
     return _finish(overdue, State.EXPIRED, "not answered in time") + _finish(
         left, State.CANCELLED, "the enrollment ended"

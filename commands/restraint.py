@@ -72,13 +72,13 @@ def judge(actor: Actor, request_type: str, targets: int) -> Hold | None:
     """Whether a destructive command to so many devices is held back. Call it in the transaction
     that makes the command: the same person's next one waits for it, and so does the switch.
     """
+    _without_the_switch()
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock_shared(%s)", [_PAUSE_LOCK])
         cursor.execute(
             "SELECT pg_advisory_xact_lock(%s, hashtext(%s))", [_BUDGET_LOCK, _asker(actor)]
         )
     approval = _beyond_budget(actor, request_type, targets)
-    starts_at = timezone.now() + settings.ENV.destructive_delay if targets > 1 else None
+    starts_at = _after_the_delay(targets)
     if approval or starts_at or active_pause():
         return Hold(approval, starts_at)
     return None
@@ -94,7 +94,7 @@ def foresee(actor: Actor, request_type: str, targets: int) -> str:
     approval = _beyond_budget(actor, request_type, targets)
     if approval:
         return f"It will wait for a second person's approval: {approval}"
-    if targets > 1 and settings.ENV.destructive_delay:
+    if _after_the_delay(targets):
         return f"It starts {_in_words()} after you send it, and can be cancelled until then."
     return ""
 
@@ -111,16 +111,24 @@ def budget(actor: Actor, request_type: str) -> int:
     return max((int(numbers.get(role, 0)) for role in roles), default=0)
 
 
-def spent(actor: Actor, now: datetime | None = None) -> int:
+def spent(actor: Actor) -> int:
     """How many devices this person's destructive commands of the last hour are for. What was
     approved by someone else does not count."""
     mine = (
         Q(asked_by_id=actor.user_id) if actor.user_id else Q(asked_by_id=None, asked_by=actor.name)
     )
     asked = Command.objects.filter(
-        mine, destructive=True, created_at__gt=(now or timezone.now()) - HOUR, approval=None
+        mine, destructive=True, created_at__gt=timezone.now() - HOUR, approval=None
     )
     return int(asked.aggregate(targets=Sum("targets"))["targets"] or 0)
+
+
+def hold_still(command_id: int) -> Command:
+    """The command, which nobody else holds back, lets go or decides on until this transaction ends.
+    Who changes entries of a destructive command takes it first: so no two wait for each other.
+    """
+    _without_the_switch()
+    return Command.objects.select_for_update().get(pk=command_id)
 
 
 def hold(command: Command, because: Hold) -> None:
@@ -147,9 +155,8 @@ def approve(actor: Actor, approval_id: int) -> Approval:
     """
     approval = _decide(actor, approval_id, Approval.State.APPROVED, "")
     command = approval.command
-    if command.targets > 1:
-        command.starts_at = timezone.now() + settings.ENV.destructive_delay
-        command.save(update_fields=["starts_at"])
+    command.starts_at = _after_the_delay(command.targets)
+    command.save(update_fields=["starts_at"])
     return approval
 
 
@@ -171,13 +178,9 @@ def may_decide(actor: Actor, approval: Approval) -> str | None:
 
 
 def _decide(actor: Actor, approval_id: int, state: Approval.State, note: str) -> Approval:
-    allow(actor, "approval.decide")
-    approval = (
-        Approval.objects.select_for_update(of=("self",))
-        .select_related("command")
-        .get(pk=approval_id)
-    )
-    _check_second(actor, approval.command)
+    command = hold_still(Approval.objects.values_list("command", flat=True).get(pk=approval_id))
+    _check_second(actor, command)
+    approval = Approval.objects.select_related("command").get(pk=approval_id)
     if approval.state != Approval.State.WAITING:
         raise AlreadyDecided(f"This is over: {approval.get_state_display().lower()}.")
     if approval.expires_at <= timezone.now():
@@ -228,8 +231,7 @@ def active_pause() -> Pause | None:
 def pause(actor: Actor, reason: str = "") -> Pause:
     """Hold every destructive command that no device has yet, and all to come. Raises NotAllowed."""
     allow(actor, "destructive.pause")
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_PAUSE_LOCK])
+    _throw_the_switch()
     known = active_pause()
     if known is not None:
         return known
@@ -287,6 +289,11 @@ def release_due() -> int:
     """Let go what nothing holds back any more, and end what nobody approved in time, or whose asker
     has lost their access; returns how many entries were let go. Any number may run it at once.
     """
+    if active_pause():
+        with transaction.atomic():
+            # What a device had, and has put off since, would be offered to it again.
+            _throw_the_switch()
+            _hold_all()
     count = 0
     for pk in _ripe(timezone.now()):
         with transaction.atomic():
@@ -304,13 +311,12 @@ def _ripe(now: datetime) -> list[int]:
 
 
 def _release(pk: int) -> int:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock_shared(%s)", [_PAUSE_LOCK])
+    _without_the_switch()
     rows = Command.objects.select_for_update(skip_locked=True)
     command = rows.filter(pk=pk, held=True).first()
     if command is None:
         return 0
-    approval = Approval.objects.select_for_update().filter(command=command).first()
+    approval = Approval.objects.filter(command=command).first()
     now = timezone.now()
     where = _reach(command)
     if not where:
@@ -332,7 +338,8 @@ def _let_go(command: Command, where: Where) -> int:
     with connection.cursor() as cursor:
         cursor.execute(
             """
-            UPDATE commands_queueentry SET state = 'Queued'
+            UPDATE commands_queueentry
+            SET state = 'Queued', expires_at = expires_at + (now() - created_at)
             WHERE command_id = %s AND state = 'Held' AND finished_at IS NULL
             RETURNING enrollment_id
             """,
@@ -406,6 +413,37 @@ def _in_words() -> str:
     seconds = int(settings.ENV.destructive_delay.total_seconds())
     count, unit = (seconds, "second") if seconds % 60 else (seconds // 60, "minute")
     return f"{count:,} {unit}{'' if count == 1 else 's'}"
+
+
+def undelivered() -> int:
+    """For how many devices a destructive command waits that no device has yet."""
+    return QueueEntry.objects.filter(
+        finished_at=None, state__in=[_State.QUEUED, _State.NOT_NOW], command__destructive=True
+    ).count()
+
+
+def held_by_the_switch() -> int:
+    """For how many devices a destructive command waits that nothing but the switch holds back."""
+    ready = Q(command__approval=None) | Q(command__approval__state=Approval.State.APPROVED)
+    return QueueEntry.objects.filter(ready, state=_State.HELD).count()
+
+
+def _throw_the_switch() -> None:
+    """Wait for everyone who asks for, decides on, cancels or lets go a destructive command now."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_PAUSE_LOCK])
+
+
+def _without_the_switch() -> None:
+    """Let the switch wait until this transaction ends, and wait for it if it is just thrown."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock_shared(%s)", [_PAUSE_LOCK])
+
+
+def _after_the_delay(targets: int) -> datetime | None:
+    """When a command to so many devices starts at the earliest; None where at once."""
+    delay: timedelta = settings.ENV.destructive_delay
+    return timezone.now() + delay if targets > 1 and delay else None
 
 
 def _asker(actor: Actor) -> str:

@@ -25,9 +25,20 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric import rsa
 from django.test import Client
 
+from mdm.accounts.models import User
+from mdm.accounts.rights import Role
+from mdm.audit.models import AuditEvent
 from mdm.providers import IdentityProvider, RoleRule
 
 _KEYS = {name: rsa.generate_private_key(65537, 2048) for name in ("provider", "forger")}
+
+
+RULES = (
+    RoleRule(claim_group="it-viewers", role="viewer"),
+    RoleRule(claim_group="it-operators", role="operator"),
+    RoleRule(claim_group="it-admins", role="admin"),
+    RoleRule(claim_group="it-kiosks", role="helper", group="Kiosks"),
+)
 
 
 class Idp:
@@ -213,3 +224,20 @@ def _handler(idp: Idp) -> type[BaseHTTPRequestHandler]:
             """Nothing: a test says what it saw."""
 
     return Handler
+
+
+def roles(email: str = "grace@example.com") -> list[Role]:
+    return sorted(held.role for held in User.objects.get(email=email).held())
+
+
+def is_in(client: Client) -> bool:
+    return "_auth_user_id" in client.session
+
+
+def acts(email: str = "grace@example.com") -> list[str]:
+    events = AuditEvent.objects.filter(subject_id=str(User.objects.get(email=email).pk))
+    return list(events.order_by("id").values_list("action", flat=True))
+
+
+def said(answer: Any) -> str:
+    return str(answer.content.decode())

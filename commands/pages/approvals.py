@@ -7,14 +7,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from django.db.models import Case, Q, QuerySet, When
+from django.db.models import Case, QuerySet, When
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils import timezone
 
 from commands import restraint
-from commands.models import Approval, Command, QueueEntry
+from commands.models import Approval, Command
 from mdm.audit.actor import Actor
 from mdm.navigation import Attention
 from mdm.pages.frame import action, complain, form_page, page, say, table_page
@@ -43,7 +43,7 @@ def approvals(request: HttpRequest) -> HttpResponse:
         "commands/approvals.html",
         TABLE.view(request, rows),
         paused=paused,
-        waiting_for_switch=_held() if paused else 0,
+        waiting_for_switch=restraint.held_by_the_switch() if paused else 0,
     )
 
 
@@ -84,10 +84,7 @@ def pause(request: HttpRequest) -> HttpResponse:
         made = restraint.pause(Actor.of(request), request.POST.get("reason", ""))
         say(request, f"Destructive commands are paused by {made.began_by}.")
         return redirect("commands:approvals")
-    waiting = QueueEntry.objects.filter(
-        finished_at=None, state__in=["Queued", "NotNow"], command__destructive=True
-    ).count()
-    return render(request, "commands/pause.html", {"waiting": waiting})
+    return render(request, "commands/pause.html", {"waiting": restraint.undelivered()})
 
 
 @form_page("destructive.resume")
@@ -100,7 +97,7 @@ def resume(request: HttpRequest) -> HttpResponse:
         else:
             say(request, "Destructive commands go out again.")
         return redirect("commands:approvals")
-    count = _held()
+    count = restraint.held_by_the_switch()
     words = (
         f"{count:,} device{' gets' if count == 1 else 's get'} a destructive command then. Cancel"
         " what should not go out first, on the page of its job."
@@ -149,13 +146,6 @@ def attention() -> Iterable[Attention]:
             url=reverse("commands:approvals"),
             tone="danger",
         )
-
-
-def _held() -> int:
-    """How many devices a destructive command waits for that nothing but the switch holds back."""
-    ready = Q(command__approval=None) | Q(command__approval__state=State.APPROVED)
-    found = QueueEntry.objects.filter(ready, state=QueueEntry.State.HELD)
-    return found.count()
 
 
 def _by_state(rows: Rows, value: str) -> Rows:

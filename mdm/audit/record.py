@@ -77,7 +77,7 @@ def record(
 
 def _why_not(actor: Actor, right: Right) -> str:
     if not actor.active:
-        return f"{actor.name} is switched off and may do nothing here."
+        return f"{actor.name} is switched off and may not do this ({right.name})."
     if not actor.held:
         return (
             f"{actor.name} has no role here now. An admin gives one under Settings > People and"

@@ -18,7 +18,7 @@ from mdm import scope
 from mdm.accounts import first_admin
 from mdm.audit.actor import Actor
 from mdm.audit.record import NotAllowed, somewhere
-from mdm.models import Device
+from mdm.models import Device, Group
 from mdm.tables import View
 
 Given = ParamSpec("Given")
@@ -100,6 +100,18 @@ def device_of(request: HttpRequest, pk: int) -> Device:
     """The device with this id that the person may see, with its enrollment; else Http404."""
     seen = scope.devices(Actor.of(request))
     return get_object_or_404(seen.select_related("enrollment"), pk=pk)
+
+
+NO_GROUP = "There is no such group any more."
+
+
+def chosen_group(text: str) -> Group | None:
+    """The group with this id as a form has it; None for "". Raises Group.DoesNotExist."""
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) < 19):
+        raise Group.DoesNotExist
+    return Group.objects.get(pk=int(text))
 
 
 def say(request: HttpRequest, words: str) -> None:

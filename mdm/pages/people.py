@@ -20,11 +20,18 @@ from mdm.accounts import rights
 from mdm.accounts.models import Grant, User
 from mdm.accounts.rights import Role
 from mdm.accounts.tasks import send_access_link
-from mdm.accounts.tokens import BadToken
 from mdm.audit.actor import Actor
 from mdm.models import Group
-from mdm.pages.frame import action, complain, form_page, page, say, table_page
-from mdm.pages.tokens import group_of
+from mdm.pages.frame import (
+    NO_GROUP,
+    action,
+    chosen_group,
+    complain,
+    form_page,
+    page,
+    say,
+    table_page,
+)
 from mdm.tables import Column, Table
 
 _log = structlog.get_logger(__name__)
@@ -200,9 +207,9 @@ def _role(request: HttpRequest) -> Role:
 
 def _group(request: HttpRequest) -> Group | None:
     try:
-        return group_of(request.POST.get("group", ""))
-    except BadToken as bad:
-        raise domain.BadGrant("group", str(bad)) from None
+        return chosen_group(request.POST.get("group", ""))
+    except Group.DoesNotExist:
+        raise domain.BadGrant("group", NO_GROUP) from None
 
 
 def _show_link(request: HttpRequest, user: User) -> HttpResponse:

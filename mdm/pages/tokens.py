@@ -14,7 +14,7 @@ from mdm.accounts.models import ApiToken, User
 from mdm.accounts.rights import LIMITABLE, Role
 from mdm.audit.actor import Actor
 from mdm.models import Group
-from mdm.pages.frame import action, form_page, page, say, table_page
+from mdm.pages.frame import NO_GROUP, action, chosen_group, form_page, page, say, table_page
 from mdm.tables import Column, Table
 
 _DAYS = (("7", "in 7 days"), ("30", "in 30 days"), ("90", "in 90 days"), ("365", "in a year"))
@@ -73,20 +73,16 @@ def _create(actor: Actor, user: User, filled: dict[str, Any]) -> tuple[ApiToken,
         user,
         name=filled["name"],
         role=Role(filled["role"]),
-        group=group_of(filled["group"]),
+        group=_group(filled["group"]),
         expires_in=timedelta(days=int(filled["days"])),
     )
 
 
-def group_of(text: str) -> Group | None:
-    """The group with this id as a form has it; None for "". Raises BadToken."""
-    if not text:
-        return None
-    number = text.isascii() and text.isdigit() and len(text) < 19
-    found = Group.objects.filter(pk=int(text)).first() if number else None
-    if found is None:
-        raise domain.BadToken("group", "There is no such group any more.")
-    return found
+def _group(text: str) -> Group | None:
+    try:
+        return chosen_group(text)
+    except Group.DoesNotExist:
+        raise domain.BadToken("group", NO_GROUP) from None
 
 
 def _own(request: HttpRequest) -> QuerySet[ApiToken]:

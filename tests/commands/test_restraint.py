@@ -381,17 +381,20 @@ def test_what_someone_does_not_reach_any_more_when_it_begins_is_left_out(limits)
     }
 
 
-def test_what_waits_costs_nothing_until_it_is_due(limits, django_assert_num_queries) -> None:
+def test_what_waits_costs_nothing_until_it_is_due(limits) -> None:
     limits(operator=50, delay=300)
     asker = Actor.person(trusted(Role.OPERATOR))
-    ids = rows(4)
-    for pk in ids[2:]:
-        lock(asker, pk)
-    lock(asker, *ids[:2])
-    restraint.pause(ROBOT)
+    ids = rows(6)
+    costs = []
+    for each in (ids[:1], ids[1:4], ids[4:]):
+        for pk in each:
+            lock(asker, pk)
+        restraint.pause(ROBOT)
+        with CaptureQueriesContext(connection) as seen:
+            assert restraint.release_due() == 0
+        costs.append(len(seen))
 
-    with django_assert_num_queries(2):
-        assert restraint.release_due() == 0
+    assert len(set(costs)) == 1
 
 
 # --- The delay ----------------------------------------------------------------------------------
@@ -425,6 +428,37 @@ def test_an_approval_begins_the_delay(limits) -> None:
     assert restraint.release_due() == 0
     later(seconds=301)
     assert restraint.release_due() == 2
+
+
+def test_what_is_kept_back_does_not_use_up_its_time(limits) -> None:
+    limits(delay=300)
+    command = queue.enqueue(
+        Actor.person(trusted(Role.OPERATOR)),
+        request_type="DeviceLock",
+        parameters={},
+        enrollments=rows(2),
+        expires_in=timedelta(seconds=60),
+    ).command
+    begun = command.entries.first()
+    later(minutes=6)
+    QueueEntry.objects.update(
+        created_at=begun.created_at - timedelta(minutes=6),
+        expires_at=begun.expires_at - timedelta(minutes=6),
+    )
+
+    assert queue.expire() == 0
+    assert restraint.release_due() == 2
+    assert queue.expire() == 0
+    entry = command.entries.first()
+    assert timedelta(seconds=50) < entry.expires_at - timezone.now() <= timedelta(seconds=60)
+
+
+def test_without_a_delay_it_starts_at_once(limits) -> None:
+    limits(delay=0)
+
+    command = lock(Actor.person(trusted(Role.OPERATOR)), *rows(2)).command
+
+    assert states(command) == {"Queued": 2}
 
 
 def test_it_can_be_cancelled_meanwhile(limits) -> None:
@@ -503,6 +537,24 @@ def test_what_was_put_off_is_held_too(limits) -> None:
     assert states(command) == {"Held": 1}
 
 
+def test_what_a_device_puts_off_after_the_switch_was_thrown_is_not_offered_again(limits) -> None:
+    limits(delay=0)
+    machine = Machine.enrolled()
+    enrollment = Enrollment.objects.get(key=machine.udid.lower())
+    command = lock(Actor.person(trusted(Role.ADMIN)), enrollment.pk).command
+    sent = machine.idle()
+    restraint.pause(ROBOT)
+
+    machine.connect("NotNow", sent.plist["CommandUUID"])
+    restraint.release_due()
+
+    assert machine.idle().body == b""
+    restraint.resume(ROBOT)
+    restraint.release_due()
+    assert machine.idle().command == "DeviceLock"
+    assert states(command) == {"Sent": 1}
+
+
 @pytest.mark.parametrize(
     ("role", "pauses", "resumes"),
     [
@@ -553,6 +605,57 @@ def test_what_is_being_asked_for_when_the_switch_falls_is_held(limits) -> None:
 
     assert paused.returned()
     assert list(QueueEntry.objects.values_list("state", flat=True)) == ["Held"]
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("act", ["cancel", "cancel one", "refuse", "approve"])
+def test_who_acts_as_the_switch_is_thrown_waits_for_it_and_nobody_for_ever(limits, act) -> None:
+    limits(operator=0, delay=0)
+    asker = Actor.person(trusted(Role.OPERATOR))
+    approver = Actor.person(trusted(Role.APPROVER))
+    command = lock(asker, *rows(2)).command
+    entry = command.entries.earliest("pk")
+    acts = {
+        "cancel": lambda: queue.cancel_rest(asker, command),
+        "cancel one": lambda: queue.cancel(asker, entry.pk),
+        "refuse": lambda: restraint.refuse(approver, command.approval.pk),
+        "approve": lambda: restraint.approve(approver, command.approval.pk),
+    }
+
+    with transaction.atomic():
+        restraint.pause(ROBOT)
+        waiting = Meanwhile(acts[act])
+        assert waiting.waits
+
+    waiting.returned()
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("second", ["cancel", "refuse"])
+def test_who_cancels_and_who_decides_wait_for_each_other_in_one_order(limits, second) -> None:
+    limits(operator=0, delay=0)
+    asker = Actor.person(trusted(Role.OPERATOR))
+    approver = Actor.person(trusted(Role.APPROVER))
+    command = lock(asker, *rows(2)).command
+    approval = command.approval
+
+    def decide() -> str:
+        try:
+            return restraint.refuse(approver, approval.pk).state
+        except restraint.AlreadyDecided:
+            return "too late"
+
+    with transaction.atomic():
+        if second == "refuse":
+            queue.cancel_rest(asker, command)
+            other = Meanwhile(decide)
+        else:
+            decide()
+            other = Meanwhile(lambda: queue.cancel_rest(asker, command))
+        assert other.waits
+
+    assert other.returned() in ("too late", 0)
+    assert states(command) == {"Cancelled": 2}
 
 
 @pytest.mark.django_db(transaction=True)

@@ -14,7 +14,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from commands import consequences, queue, retention, tasks
-from commands.models import Command, Payload, QueueEntry, Reply
+from commands.models import Approval, Command, Payload, QueueEntry, Reply
 from mdm.accounts.models import User
 from mdm.audit.actor import Actor
 from mdm.models import Enrollment
@@ -79,6 +79,18 @@ def test_an_old_finished_command_goes_with_its_answer_and_its_bytes():
     assert retention.remove_old() == 2
 
     assert counts() == [0, 0, 0, 0]
+
+
+def test_an_approval_goes_with_its_command():
+    command = answered(Machine.enrolled())
+    Approval.objects.create(command=command, because="too many", expires_at=timezone.now())
+    consequences.drain()
+    age()
+
+    retention.remove_old()
+
+    assert not Command.objects.exists()
+    assert not Approval.objects.exists()
 
 
 def test_a_young_finished_command_stays():

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.conf import LazySettings
 from django.core.cache import cache
 from django.test import Client
 from django.utils import timezone
@@ -15,15 +17,18 @@ from playwright.sync_api import Browser
 
 from mdm.accounts.models import User
 from mdm.models import Device, Enrollment, EnrollmentPeriod
+from mdm.providers import IdentityProvider
 from mdm.settings import BASE_DIR
 from tests import chromium as browsers
 from tests.machines import TOPIC, Machine, install_authority, install_push_certificate
+from tests.oidc import RULES, Idp
 
 PASSWORD = "correct horse battery staple"
 VENDOR = BASE_DIR / "var" / "assets" / "dist" / "vendor"
 AXE = BASE_DIR / "var" / "assets" / "test" / "axe.min.js"
 
 Enroll = Callable[..., Device]
+Configure = Callable[..., None]
 
 
 @pytest.fixture(autouse=True)
@@ -111,3 +116,19 @@ def chromium(django_db_setup: None) -> Iterator[Browser]:
         pytest.skip("the front end's assets are not built; `make assets` builds them")
     with browsers.chromium() as browser:
         yield browser
+
+
+@pytest.fixture
+def configure(settings: LazySettings) -> Configure:
+    def configured(*providers: IdentityProvider) -> None:
+        settings.ENV = dataclasses.replace(settings.ENV, oidc=providers)
+
+    return configured
+
+
+@pytest.fixture
+def idp(configure: Configure, admin: User) -> Iterator[Idp]:
+    """A provider that is set up, of a server that has an admin."""
+    with Idp() as idp:
+        configure(idp.provider(*RULES))
+        yield idp

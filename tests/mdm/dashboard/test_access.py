@@ -4,47 +4,16 @@ from __future__ import annotations
 
 import pytest
 from django.test import Client
-from django.urls import URLPattern, URLResolver, get_resolver
 
 from commands.models import Command
 from mdm.accounts.models import User
 from mdm.accounts.rights import Role
 from mdm.models import Device
 from tests.mdm.dashboard.conftest import PASSWORD, Enroll
-from tests.people import someone
+from tests.people import VALUES, addresses, someone
 
 OPEN = ("accounts/", "api/", "enroll/", "ade/", "setup/")
-VALUES = {
-    "pk": "1",
-    "number": "1",
-    "version": "1",
-    "definition": "1",
-    "panel": "timeline",
-    "slug": "devices",
-    "key": "x",
-    "job_uuid": "7c1f3b52-6a53-4a7b-9c9e-3a4d9d7f1c11",
-}
-
-
-def _pages(resolver: URLResolver, prefix: str = "") -> list[str]:
-    found: list[str] = []
-    for pattern in resolver.url_patterns:
-        route = prefix + str(pattern.pattern)
-        if isinstance(pattern, URLResolver):
-            found += _pages(pattern, route)
-        elif isinstance(pattern, URLPattern):
-            found.append(route)
-    return [route for route in found if not route.startswith((*OPEN, "^"))]
-
-
-def _filled_in(route: str) -> str:
-    for name, value in VALUES.items():
-        for kind in ("int", "slug", "uuid"):
-            route = route.replace(f"<{kind}:{name}>", value)
-    return f"/{route}"
-
-
-PAGES = sorted({_filled_in(route) for route in _pages(get_resolver())})
+PAGES = addresses(lambda route: not route.startswith(OPEN))
 
 
 @pytest.mark.django_db
@@ -160,7 +129,7 @@ def test_unknown_things_are_a_plain_404(signed_in: Client) -> None:
         "/devices/999999999999/",
         f"/devices/{2**70}/",
         "/commands/entries/1/",
-        f"/commands/{VALUES['job_uuid']}/",
+        f"/commands/{VALUES['uuid']}/",
         "/commands/send/?enrollment=99",
         "/commands/send/?enrollment=x",
         "/enrollment/quarantine/5/",

@@ -37,9 +37,9 @@ class Window:
         self.page.on("pageerror", lambda error: self.trouble.append(f"script: {error}"))
         self.page.on("request", self._request)
 
-    def sign_in(self) -> Page:
+    def sign_in(self, login: str = "ada") -> Page:
         self.page.goto("/accounts/login/")
-        self.page.get_by_label("Login").fill("ada")
+        self.page.get_by_label("Login").fill(login)
         self.page.get_by_label("Password").fill(PASSWORD)
         self.page.get_by_role("button", name="Sign in", exact=True).click()
         self.page.wait_for_url(f"{self.server}/")

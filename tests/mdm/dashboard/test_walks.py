@@ -40,11 +40,7 @@ def browse(chromium: Browser, live_server: Any) -> Iterator[Open]:
         window = Window(chromium, live_server.url, viewport={"width": width, "height": 900})
         opened.append(window)
         if login:
-            window.page.goto("/accounts/login/")
-            window.page.get_by_label("Login").fill(login)
-            window.page.get_by_label("Password").fill(PASSWORD)
-            window.page.get_by_role("button", name="Sign in", exact=True).click()
-            window.page.wait_for_url(f"{window.server}/")
+            window.sign_in(login)
         return window.page
 
     yield browse
