@@ -77,6 +77,8 @@ class Approval(models.Model):
     because = models.CharField(max_length=400)
     asked_at = models.DateTimeField(db_default=Now())
     expires_at = models.DateTimeField()
+    # When those who may decide were written to.
+    told_at = models.DateTimeField(null=True)
     decided_at = models.DateTimeField(null=True)
     decided_by = models.CharField(max_length=200, blank=True, db_default="")
     note = models.CharField(max_length=200, blank=True, db_default="")
