@@ -17,7 +17,7 @@ from rest_framework.exceptions import ErrorDetail, NotFound, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from commands import catalog, progress, queue, receivers, restraint, selectors
+from commands import catalog, progress, queue, receivers, restraint, retry, selectors
 from commands.models import Approval, Command, Pause, QueueEntry
 from commands.receivers import Found, Name, NameKind
 from commands.serializers import (
@@ -70,6 +70,7 @@ class CommandViewSet(
         "retrieve": "command.read",
         "create": "command.send",
         "cancel": "command.cancel",
+        "retry": "command.send",
     }
     queryset = Command.objects.all()
     serializer_class = CommandSerializer
@@ -101,13 +102,7 @@ class CommandViewSet(
         names = {kind: data.get(key, ()) for kind, key in RECEIVER_FIELDS.items()}
         found = receivers.find(actor, names)
         sent = _enqueue(actor, data, found)
-        answer = {
-            "command": self.get_serializer(sent.command).data,
-            "queued": sent.entries,
-            "coalesced": sent.coalesced,
-            "refused": _refused(found, sent.refused),
-        }
-        return Response(answer, status=status.HTTP_201_CREATED)
+        return self._sent(sent, _refused(found, sent.refused))
 
     @extend_schema(request=None, responses=CommandSerializer)
     @action(detail=True, methods=["post"])
@@ -116,6 +111,31 @@ class CommandViewSet(
         command = self.get_object()
         queue.cancel_rest(Actor.of(request), command)
         return Response(self.get_serializer(command).data)
+
+    @extend_schema(request=None, responses={201: SentSerializer})
+    @action(detail=True, methods=["post"])
+    def retry(self, request: Request, **kwargs: Any) -> Response:
+        """Send the command again, as it was asked for, to the enrollments where it failed or was
+        not answered in time. It is another command.
+        """
+        try:
+            sent = retry.retry(Actor.of(request), self.get_object())
+        except queue.NobodyCanRunIt as error:
+            raise ValidationError([one.reason for one in error.refused][:20]) from None
+        refused = [
+            _refusal(Name(NameKind.ENROLLMENT, str(one.enrollment_id)), one.reason)
+            for one in sent.refused
+        ]
+        return self._sent(sent, refused)
+
+    def _sent(self, sent: queue.Enqueued, refused: list[dict[str, str]]) -> Response:
+        answer = {
+            "command": self.get_serializer(sent.command).data,
+            "queued": sent.entries,
+            "coalesced": sent.coalesced,
+            "refused": refused,
+        }
+        return Response(answer, status=status.HTTP_201_CREATED)
 
 
 class EntryFilter(django_filters.FilterSet):  # type: ignore[misc]

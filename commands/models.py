@@ -18,6 +18,16 @@ class Command(models.Model):
     request_type = models.CharField(max_length=60, db_index=True)
     # The parameters as asked for, secrets masked: for people to read.
     parameters = models.JSONField(default=dict)
+    # What was asked for, secrets included, so that it can be asked for again (queue.retry).
+    sealed_asked = SealedField("command", null=True)
+    retry_of = models.ForeignKey(
+        "self",
+        null=True,
+        on_delete=models.SET_NULL,
+        db_constraint=False,
+        db_index=False,
+        related_name="retries",
+    )
     destructive = models.BooleanField(default=False)
     asked_by = models.CharField(max_length=200)
     # The person, also where a token of theirs asked; null for the command line and tasks.
@@ -31,6 +41,11 @@ class Command(models.Model):
 
     class Meta:
         indexes = [
+            models.Index(
+                fields=["retry_of"],
+                name="command_retries",
+                condition=models.Q(retry_of__isnull=False),
+            ),
             models.Index(fields=["id"], name="command_held", condition=models.Q(held=True)),
             # What someone's destructive commands of the last hour add up to.
             models.Index(
@@ -62,6 +77,8 @@ class Approval(models.Model):
     because = models.CharField(max_length=400)
     asked_at = models.DateTimeField(db_default=Now())
     expires_at = models.DateTimeField()
+    # When those who may decide were written to.
+    told_at = models.DateTimeField(null=True)
     decided_at = models.DateTimeField(null=True)
     decided_by = models.CharField(max_length=200, blank=True, db_default="")
     note = models.CharField(max_length=200, blank=True, db_default="")

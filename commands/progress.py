@@ -1,4 +1,6 @@
-"""How far commands have come: counts by state, and what devices said of their errors."""
+"""How far commands have come: counts by state, how long answers took, and what devices said where
+they failed.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +8,24 @@ import json
 import uuid
 from collections import Counter, defaultdict
 from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
 
 from django.db import connection
-from django.db.models import Count, QuerySet
+from django.db.models import Aggregate, Count, DateTimeField, QuerySet
 
 from commands.models import Command, QueueEntry, Reply
+from commands.queue import ANSWERED
 from mdm.accounts.rights import Where
+
+_NOTHING = timedelta(0)
+
+
+class _Median(Aggregate):
+    """The value in the middle."""
+
+    template = "percentile_disc(0.5) WITHIN GROUP (ORDER BY %(expressions)s)"
+    output_field = DateTimeField()
 
 
 def states(
@@ -30,6 +44,31 @@ def states(
     for command, state, count in rows:
         counts[command][state] = count
     return counts
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How long answers took, from when the command was there to be had. `slowest` are the three
+    entries that were answered last, each with how long it `took`.
+    """
+
+    median: timedelta
+    slowest: list[QueueEntry]
+
+
+def pace(command: Command, seen: QuerySet[QueueEntry]) -> Pace | None:
+    """How fast the answers came that `seen` holds; None before the first one."""
+    answered = seen.filter(command=command, state__in=ANSWERED)
+    middle = answered.aggregate(at=_Median("finished_at"))["at"]
+    if middle is None:
+        return None
+    began = max(filter(None, (command.created_at, command.starts_at)))
+    last = answered.select_related("enrollment__device").order_by("-finished_at")
+    slowest = list(last.defer("sealed_payload")[:3])
+    for entry in slowest:
+        answered_at = entry.finished_at or began
+        entry.took = max(answered_at - began, _NOTHING)  # type: ignore[attr-defined]
+    return Pace(max(middle - began, _NOTHING), slowest)
 
 
 def errors(entries: Iterable[QueueEntry]) -> dict[tuple[int, uuid.UUID], str]:

@@ -1,4 +1,5 @@
-"""The queue: asking for commands, cancelling and expiring them. `connect.py` hands them out.
+"""The queue: asking for commands, cancelling and expiring them. `connect.py` hands them out,
+`retry.py` asks again for what failed.
 
 QueueError
 ├── NobodyCanRunIt     every receiver refused; the reasons are in `refused`
@@ -7,6 +8,8 @@ QueueError
 
 from __future__ import annotations
 
+import base64
+import json
 import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -93,6 +96,7 @@ def enqueue(
     enrollments: Iterable[int],
     expires_in: timedelta | None = None,
     wakes: bool = True,
+    retry_of: Command | None = None,
 ) -> Enqueued:
     """Ask for a command to be run by each of these enrollments, and wake them.
 
@@ -119,7 +123,8 @@ def enqueue(
             if destructive
             else None
         )
-        command = _create(actor, command_type, params, effect)
+        asked = _seal_asked(request_type, parameters)
+        command = _create(actor, command_type, params, effect, asked, retry_of)
         expires_at = timezone.now() + expires_in if expires_in else None
         state = State.HELD if kept_back else State.QUEUED
         made = _insert(command, command_type, params, able, expires_at, state)
@@ -141,6 +146,7 @@ def enqueue(
                 "receivers": len(receivers),
                 "held": kept_back is not None,
                 "first_receivers": receivers[:20],
+                **({"retry_of": str(retry_of.uuid)} if retry_of else {}),
             },
         )
     return Enqueued(command, made, len(receivers) - made, refused)
@@ -284,15 +290,34 @@ def _judge(
 
 
 def _create(
-    actor: Actor, command_type: CommandType, params: dict[str, object], effect: Effect
+    actor: Actor,
+    command_type: CommandType,
+    params: dict[str, object],
+    effect: Effect,
+    asked: bytes,
+    retry_of: Command | None,
 ) -> Command:
     return Command.objects.create(
         request_type=command_type.request_type,
         parameters=command_type.masked_parameters(params),
+        sealed_asked=asked,
+        retry_of=retry_of,
         destructive=effect is Effect.DESTRUCTIVE,
         asked_by=actor.name,
         asked_by_id=actor.user_id,
     )
+
+
+def _seal_asked(request_type: str, parameters: object) -> bytes:
+    known = {"request_type": request_type, "parameters": parameters}
+    return seal(COMMAND, json.dumps(known, default=_in_base64).encode())
+
+
+def _in_base64(data: object) -> str:
+    """Data, as every edge may also give it."""
+    if not isinstance(data, bytes):
+        raise TypeError(f"{type(data).__name__} is nothing that a parameter can be.")
+    return base64.b64encode(data).decode()
 
 
 def _insert(

@@ -40,8 +40,6 @@ APPROVAL_LIFETIME = timedelta(days=1)
 # Who approves has had that right, and their access, for so long: an account that was made or taken
 # over for the purpose has not.
 TRUST_AFTER = timedelta(days=1)
-# Enrollments that are woken by one statement.
-_STEP = 10_000
 _PAUSE_LOCK = 0x50415553
 _BUDGET_LOCK = 0x42554447
 
@@ -347,8 +345,7 @@ def _let_go(command: Command, where: Where) -> int:
         )
         freed = sorted(enrollment for (enrollment,) in cursor.fetchall())
     Command.objects.filter(pk=command.pk).update(held=False)
-    for start in range(0, len(freed), _STEP):
-        wake(freed[start : start + _STEP])
+    wake(freed)
     return len(freed)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from commands import consequences, first_inventory, queue, restraint, retention
+from commands import approvers, consequences, first_inventory, queue, restraint, retention
 
 # What comes while a task runs is left for the next second: going on with every few that trickle in
 # would cost as much for each of them as for a whole batch.
@@ -34,6 +34,12 @@ def expire_commands() -> None:
 def release_held() -> None:
     """Let commands go that nothing holds back any more."""
     restraint.release_due()
+
+
+@shared_task
+def tell_approvers() -> None:
+    """Write to those who may approve what waits for a second person."""
+    approvers.tell()
 
 
 @shared_task

@@ -94,6 +94,12 @@ def _delay(text: str) -> timedelta:
     return timedelta(seconds=int(text))
 
 
+def _rate(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 100_000:
+        raise ValueError("give a whole number between 1 and 100000")
+    return int(text)
+
+
 def _budget(text: str) -> tuple[tuple[str, int], ...]:
     budget = {"helper": 0, "operator": 0, "admin": 0}
     for word in _words(text):
@@ -310,6 +316,12 @@ class Env:
         timedelta(minutes=5),
         "For how many seconds a destructive command to more than one device can still be cancelled"
         " before it starts; 300 when empty.",
+    )
+    wake_rate: int = variable(
+        "GUARD_WAKE_RATE",
+        _rate,
+        500,
+        "How many devices a command to many wakes each second; 500 when empty.",
     )
     log_level: str = variable("GUARD_LOG_LEVEL", str, "INFO", "DEBUG, INFO, WARNING or ERROR.")
 

@@ -188,6 +188,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": timedelta(seconds=2),
         "options": {"expires": 5},
     },
+    "write to approvers": {
+        "task": "commands.tasks.tell_approvers",
+        "schedule": timedelta(seconds=20),
+        "options": {"expires": 20},
+    },
     "remove old commands": {
         "task": "commands.tasks.remove_old",
         "schedule": timedelta(hours=1),

@@ -51,7 +51,7 @@ def devices(request: HttpRequest) -> HttpResponse:
         table = _table(request, request.GET)
     except selection.SelectionGone as gone:
         return _without_selection(request, gone)
-    view = table.view(request, _whole(_kept(request.GET)))
+    view = table.view(request, whole(_kept(request.GET)))
     if is_fragment(request, f"region-{table.slug}"):
         return table_page(request, "abm/devices.html", view, **_emptiness(view.rows))
     shown = progress.lines()
@@ -124,7 +124,7 @@ def _chosen(request: HttpRequest, query: QueryDict) -> Rows:
     return table.sort(table.narrow(_kept(query), query), query)
 
 
-def _whole(rows: Rows) -> Rows:
+def whole(rows: Rows) -> Rows:
     """With all that a row shows of it."""
     members = GroupMember.objects.filter(serial_number=OuterRef("serial_number")).order_by()
     names = members.values("serial_number").annotate(
@@ -276,7 +276,7 @@ def _emptiness(rows: Sequence[AbmDevice]) -> dict[str, object]:
 def _exported(request: HttpRequest, rows: Rows, what: str) -> HttpResponseBase:
     if what == "serials":
         return _serials(rows)
-    return csv_export.response(TABLE, _whole(rows), "abm-devices.csv")
+    return csv_export.response(TABLE, whole(rows), "abm-devices.csv")
 
 
 def _serials(rows: Rows) -> StreamingHttpResponse:

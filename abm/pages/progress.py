@@ -16,6 +16,7 @@ from abm.models import AbmDevice, Server, SyncRun
 from abm.pages import words
 from abm.servers import connected
 from abm.state import State
+from mdm.templatetags.guard import duration as in_words
 
 _EVERY = timedelta(minutes=5)
 # A page takes Apple some seconds; a run that is silent for longer is looked after.
@@ -42,7 +43,7 @@ class Progress:
 
     @property
     def duration(self) -> str:
-        return words.duration(self.seconds)
+        return in_words(self.seconds)
 
     @property
     def rate(self) -> int | None:
@@ -171,7 +172,7 @@ def _share(run: SyncRun, server: Server, now: datetime) -> tuple[float | None, s
     if not rest:
         return None, ""
     seconds = (now - run.started_at).total_seconds()
-    left = words.duration(rest * seconds / run.devices) if run.devices and seconds > 2 else ""
+    left = in_words(rest * seconds / run.devices) if run.devices and seconds > 2 else ""
     return 100 * read / (read + rest), left
 
 

@@ -16,6 +16,7 @@ from abm.runs import EVERY
 from mdm.pages.frame import is_fragment, page, table_page
 from mdm.search import Contains
 from mdm.tables import Choices, Column, Filter, Table
+from mdm.templatetags.guard import duration
 
 State = SyncRun.State
 Decision = LedgerEntry.Decision
@@ -77,7 +78,7 @@ def _duration(row: SyncRun) -> str:
     end: datetime | None = row.finished_at
     if row.started_at is None:
         return ""
-    return words.duration(((end or timezone.now()) - row.started_at).total_seconds())
+    return duration(((end or timezone.now()) - row.started_at).total_seconds())
 
 
 _TOOK = ExpressionWrapper(F("finished_at") - F("started_at"), output_field=DurationField())

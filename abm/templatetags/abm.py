@@ -12,7 +12,7 @@ from django.utils.safestring import SafeString
 from abm.models import AbmDevice, LedgerEntry, Server, SyncRun
 from abm.pages import words
 from abm.state import State
-from mdm.templatetags.guard import badge, drawn_meter, icon
+from mdm.templatetags.guard import badge, drawn_meter, duration, icon
 
 register = template.Library()
 
@@ -67,9 +67,7 @@ def assignment_legend(
     ]
 
 
-@register.simple_tag
-def duration(seconds: float) -> str:
-    return words.duration(seconds)
+register.simple_tag(duration)
 
 
 @register.simple_tag

@@ -12,7 +12,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 
-from commands import progress, queue, selectors
+from commands import progress, queue, retry, selectors
 from commands.models import Command, QueueEntry
 from commands.pages import approvals, states
 from commands.pages.states import LOOKS, UNFINISHED, State
@@ -21,7 +21,7 @@ from mdm.audit.actor import Actor
 from mdm.pages.frame import action, is_fragment, page, say, table_page
 from mdm.tables import Choices, Column, Filter, Table
 
-_FAILED = (State.ERROR.value, State.COMMAND_FORMAT_ERROR.value)
+_REFUSED = (State.ERROR.value, State.COMMAND_FORMAT_ERROR.value)
 
 
 @page("command.read")
@@ -47,6 +47,10 @@ def job(request: HttpRequest, job_uuid: uuid.UUID) -> HttpResponse:
         "busy": any(counts.get(state) for state in UNFINISHED),
         "waiting": sum(counts.get(state.value, 0) for state in queue.CANCELLABLE),
         "failures": _failures(command, counts, actor),
+        "failed": sum(counts.get(state.value, 0) for state in retry.FAILED),
+        "pace": _pace(command, counts, actor),
+        "retries": command.retries.order_by("-id")[:5],
+        "retried": Command.objects.filter(retries=command).first(),
         "thinned": command.created_at < retention.limit(),
         **approvals.standing(command, actor),
     }
@@ -96,7 +100,7 @@ def add_counts(commands: Iterable[Command], seen: QuerySet[QueueEntry] | None = 
 def describe(entries: Iterable[QueueEntry]) -> None:
     """Give each entry its `why`, the device's own words where it failed, and when it moved."""
     listed = list(entries)
-    failed = [entry for entry in listed if entry.state in _FAILED]
+    failed = [entry for entry in listed if entry.state in _REFUSED]
     said = progress.errors(failed) if failed else {}
     for entry in listed:
         error = said.get((entry.enrollment_id, entry.command_uuid), "")
@@ -106,9 +110,15 @@ def describe(entries: Iterable[QueueEntry]) -> None:
 
 def _failures(command: Command, counts: dict[str, int], actor: Actor) -> list[tuple[str, int]]:
     """Reasons with how often they were given, the most frequent first."""
-    if not any(counts.get(state) for state in _FAILED):
+    if not any(counts.get(state) for state in _REFUSED):
         return []
     return progress.reasons(command, actor.where("command.read"))
+
+
+def _pace(command: Command, counts: dict[str, int], actor: Actor) -> progress.Pace | None:
+    if not any(counts.get(state.value) for state in queue.ANSWERED):
+        return None
+    return progress.pace(command, selectors.seen(actor))
 
 
 def _mark(counts: dict[str, int]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,9 +14,10 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect, render
 from django.urls import reverse
 
-from commands import catalog, facts, queue, restraint
+from commands import catalog, facts, queue, restraint, retry, selectors
 from commands.catalog import CommandType, Facts, InvalidParameters, UnknownRequestType
 from commands.catalog.parameters import Parameter
+from commands.models import Command
 from commands.pages import form
 from mdm import scope, selection
 from mdm.audit.actor import Actor
@@ -34,6 +36,8 @@ class Receivers:
     ids: list[int]
     query: dict[str, str]
     one: Enrollment | None = None
+    # The command that failed with them, where it is to be tried again as it was.
+    retry_of: Command | None = None
     known: dict[int, tuple[str, Facts]] = field(default_factory=dict)
 
     @property
@@ -63,6 +67,13 @@ class Receivers:
     def url(self, **more: str) -> str:
         return f"{reverse('commands:send')}?{urlencode({**self.query, **more})}"
 
+    @property
+    def all_of_it(self) -> str:
+        """Where what they come from can be seen, for who does not go on."""
+        if self.retry_of is not None:
+            return reverse("commands:job", args=[self.retry_of.uuid])
+        return self.url()
+
     def why_not(self, command: CommandType) -> str | None:
         """Why the one receiver cannot take this command; None for a list, which is judged whole."""
         if self.one is None or self.one.pk not in self.known:
@@ -78,7 +89,12 @@ def send(request: HttpRequest) -> HttpResponse:
     except selection.SelectionGone as gone:
         complain(request, str(gone))
         return redirect("devices")
+    except retry.NothingToRetry as nothing:
+        complain(request, str(nothing))
+        return redirect("commands:job", uuid.UUID(request.GET["retry"]))
     wanted = request.GET.get("type", "")
+    if receivers.retry_of is not None:
+        wanted = retry.asked(receivers.retry_of)[0]
     if not wanted:
         return _choose(request, receivers)
     try:
@@ -113,9 +129,23 @@ def _receivers(request: HttpRequest) -> Receivers:
         if one is None:
             raise Http404
         return Receivers(ids=[one.pk], query={"enrollment": pk}, one=one, known=facts.of([one.pk]))
+    if "retry" in request.GET:
+        return _to_retry(request)
     token = request.GET.get("to", "")
     ids = selection.thaw(_person(request), token)
     return Receivers(ids=ids, query={"to": token})
+
+
+def _to_retry(request: HttpRequest) -> Receivers:
+    actor = Actor.of(request)
+    try:
+        command = selectors.jobs(actor).get(uuid=uuid.UUID(request.GET["retry"]))
+    except (ValueError, Command.DoesNotExist):
+        raise Http404 from None
+    retry.asked(command)
+    return Receivers(
+        ids=retry.failed(actor, command), query={"retry": str(command.uuid)}, retry_of=command
+    )
 
 
 def _seen(request: HttpRequest) -> QuerySet[Enrollment]:
@@ -172,7 +202,8 @@ def _form(
     complaint: str = "",
 ) -> HttpResponse:
     filled = request.POST if request.method == "POST" else None
-    fields = form.draw(receivers.understood(command.parameters), filled, errors)
+    parameters = [] if receivers.retry_of else receivers.understood(command.parameters)
+    fields = form.draw(parameters, filled, errors)
     actor = Actor.of(request)
     verdict = _verdict(actor, receivers, command)
     unplaced = form.unplaced(errors or {}, fields)
@@ -186,7 +217,7 @@ def _form(
         "kept_back": _kept_back(actor, command, verdict.able if verdict else 1),
         "enrolled": _enrolled(receivers),
         "here": receivers.url(type=command.request_type),
-        "choose": receivers.url(),
+        "choose": receivers.all_of_it,
     }
     return render(request, "commands/send.html", context, status=422 if filled else 200)
 
@@ -231,12 +262,7 @@ def _enqueue(request: HttpRequest, receivers: Receivers, command: CommandType) -
         words = f"Type {receivers.confirmation} to confirm."
         return _form(request, receivers, command, {"confirmation": words})
     try:
-        sent = queue.enqueue(
-            Actor.of(request),
-            request_type=command.request_type,
-            parameters=form.read(request, command.parameters),
-            enrollments=receivers.ids,
-        )
+        sent = _send(request, receivers, command)
     except InvalidParameters as invalid:
         return _form(request, receivers, command, invalid.errors)
     except queue.QueueError as refused:
@@ -245,6 +271,17 @@ def _enqueue(request: HttpRequest, receivers: Receivers, command: CommandType) -
     if receivers.device is not None and not sent.held:
         return redirect("device_panel", receivers.device.pk, "commands")
     return redirect("commands:job", sent.command.uuid)
+
+
+def _send(request: HttpRequest, receivers: Receivers, command: CommandType) -> queue.Enqueued:
+    if receivers.retry_of is not None:
+        return retry.retry(Actor.of(request), receivers.retry_of)
+    return queue.enqueue(
+        Actor.of(request),
+        request_type=command.request_type,
+        parameters=form.read(request, command.parameters),
+        enrollments=receivers.ids,
+    )
 
 
 def _confirmed(request: HttpRequest, receivers: Receivers) -> bool:

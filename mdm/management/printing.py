@@ -33,7 +33,7 @@ def device_row(device: Device) -> tuple[str, ...]:
         device.model_name or device.product_name,
         f"{device.platform} {device.os_version}".strip(),
         enrollment.state if enrollment else "",
-        _when(enrollment.last_seen_at if enrollment else None),
+        when(enrollment.last_seen_at if enrollment else None),
     )
 
 
@@ -60,15 +60,15 @@ def entries(rows: list[QueueEntry]) -> list[tuple[str, ...]]:
             entry.enrollment.device.serial_number or entry.enrollment.key,
             entry.command.request_type,
             entry.state,
-            _when(entry.created_at),
-            _when(entry.finished_at),
+            when(entry.created_at),
+            when(entry.finished_at),
             whys.get((entry.enrollment_id, entry.command_uuid)) or entry.ended_because,
         )
         for entry in rows
     ]
 
 
-def _when(moment: datetime | None) -> str:
+def when(moment: datetime | None) -> str:
     return timezone.localtime(moment).strftime("%Y-%m-%d %H:%M:%S") if moment else ""
 
 

@@ -35,8 +35,8 @@ class Claim:
     history: History
 
 
-def want(enrollment_ids: Sequence[int], *, refused_too: bool) -> int:
-    """Set when to wake these; returns how many can be woken at all.
+def want(enrollment_ids: Sequence[int], *, rate: int, refused_too: bool) -> int:
+    """Set when to wake these, `rate` of them each second; returns how many can be woken at all.
 
     `wake_at` never gets a value it had before: whoever read one and found nothing to do clears
     it only if it is still the same.
@@ -51,6 +51,7 @@ def want(enrollment_ids: Sequence[int], *, refused_too: bool) -> int:
                     Enrollment.State.ENROLLED.value,
                 ],
                 "refusals": [] if refused_too else list(REFUSALS),
+                "rate": rate,
                 "debounce": DEBOUNCE.total_seconds(),
             },
         )
@@ -114,16 +115,19 @@ WITH chosen AS (
              AND push_problem_at >= coalesce(token_updated_at, '-infinity'))
   ORDER BY id
   FOR NO KEY UPDATE
+), paced AS (
+  SELECT id, at + make_interval(secs => (row_number() OVER (ORDER BY id) - 1) / %(rate)s) AS at
+  FROM chosen
 )
 UPDATE mdm_enrollment AS e
 SET wake_attempts = 0,
     wake_at = CASE
-      WHEN e.wake_at >= chosen.at AND e.wake_at < chosen.at + interval '1 second'
+      WHEN e.wake_at >= paced.at AND e.wake_at < paced.at + interval '1 second'
       THEN e.wake_at + interval '1 microsecond'
-      ELSE chosen.at
+      ELSE paced.at
     END
-FROM chosen
-WHERE e.id = chosen.id
+FROM paced
+WHERE e.id = paced.id
 """
 
 # A device between Authenticate and TokenUpdate keeps its wish until it has a token.

@@ -49,15 +49,18 @@ _Flying = dict[Future[Outcome], Claim]
 
 
 def wake(enrollment_ids: Iterable[int], *, refused_too: bool = False) -> int:
-    """Have these enrollments pushed to as soon as this transaction commits; returns how many.
+    """Have these enrollments pushed to from when this transaction commits; returns how many.
 
+    GUARD_WAKE_RATE of them are due each second, so that a command to all devices does not bring
+    all of them here at once, and what is asked of one device meanwhile does not wait behind them.
     Call it in the transaction that gives them something to fetch. Any number of ids is one
     statement. Left out are enrollments that have ended, and those whose token Apple has refused,
     until their next TokenUpdate or with `refused_too`. An enrollment that was pushed to a moment
     ago waits out the debounce (2 s), so that a burst of commands is one push.
     """
     ids = list(enrollment_ids)
-    count = claims.want(ids, refused_too=refused_too) if ids else 0
+    rate = settings.ENV.wake_rate
+    count = claims.want(ids, rate=rate, refused_too=refused_too) if ids else 0
     if count:
         call_worker_on_commit()
     return count

@@ -6,8 +6,7 @@ from django import template
 from django.utils.safestring import SafeString
 
 from abm.models import Definition
-from abm.pages import words
-from mdm.templatetags.guard import badge
+from mdm.templatetags.guard import badge, duration
 
 register = template.Library()
 
@@ -26,10 +25,10 @@ def definition_state(definition: Definition) -> SafeString:
 
 @register.filter
 def seconds_words(seconds: float) -> str:
-    return words.duration(seconds)
+    return duration(seconds)
 
 
 @register.simple_tag
 def about(seconds: float) -> str:
     """`which takes about 12 s`."""
-    return f"which takes about {words.duration(seconds)}"
+    return f"which takes about {duration(seconds)}"

@@ -24,9 +24,9 @@ from mdm.local.server import DEVICES, WORKER, LocalServer
 from tests.bench import load
 
 HEADER = "header"
-PHASES = ("abm-sync", "resolve", "idle", "cycles", "enroll", "enqueue", "size")
+PHASES = ("abm-sync", "resolve", "pages", "idle", "cycles", "enroll", "enqueue", "size")
 # No device takes part in these.
-WITHOUT_DEVICES = {"abm-sync", "resolve"}
+WITHOUT_DEVICES = {"abm-sync", "resolve", "pages"}
 MODES = {"mdm-signature": "Mdm-Signature over TLS", "client-cert": "certificate header"}
 
 

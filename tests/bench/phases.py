@@ -12,11 +12,11 @@ from commands import queue
 from commands.models import QueueEntry, Reply
 from mdm.audit.actor import Actor
 from mdm.models import Enrollment
-from tests.bench import abm_sync, fleet, load, resolving
+from tests.bench import abm_sync, fleet, load, pages, resolving
 from tests.bench.load import Figure
 
 SPEAKERS = 2000
-ABM, RESOLVE = "abm-sync", "resolve"
+ABM, RESOLVE, PAGES = "abm-sync", "resolve", "pages"
 ADMIN = Actor.system("bench")
 
 
@@ -43,7 +43,11 @@ def everything(
         for measured in resolving.measure(listed):
             print(resolving.line(measured), flush=True)
             figures[measured["name"]] = measured
-    if wanted <= {ABM, RESOLVE}:
+    if PAGES in wanted:
+        for measured in pages.measure(crowd, finished):
+            print(pages.line(measured), flush=True)
+            figures[measured["page"]] = measured
+    if wanted <= {ABM, RESOLVE, PAGES}:
         return figures
     fleet.push_certificate()
     own_keys = fleet.keys()

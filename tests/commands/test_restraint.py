@@ -15,7 +15,7 @@ from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from commands import catalog, queue, restraint
+from commands import approvers, catalog, queue, restraint
 from commands.models import Approval, Command, Pause, QueueEntry
 from enrollment import removal
 from mdm.accounts import people, tokens
@@ -186,6 +186,28 @@ def test_beyond_it_nobody_gets_it_until_a_second_person_approves(limits) -> None
     assert enrollment.wake_at is not None
     event = AuditEvent.objects.get(action="approval.decide")
     assert (event.actor_name, event.after["decision"]) == ("Approver", "approved")
+
+
+def test_who_may_decide_is_written_to_once(limits, mailoutbox, settings) -> None:
+    limits(admin=0)
+    asker, _ = trusted(Role.ADMIN, name="asker"), trusted(Role.APPROVER)
+    someone(Role.OPERATOR)
+    User.objects.filter(pk=someone(Role.ADMIN, name="gone").pk).update(is_active=False)
+    someone(Role.ADMIN)
+    sent = lock(Actor.person(asker), *rows(1))
+
+    backend = settings.EMAIL_BACKEND
+    settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+    settings.EMAIL_PORT = 9
+    with pytest.raises(OSError, match="refused"):
+        approvers.tell()
+    settings.EMAIL_BACKEND = backend
+    assert [approvers.tell(), approvers.tell()] == [1, 0]
+
+    assert [mail.to for mail in mailoutbox] == [["approver@example.com"], ["admin@example.com"]]
+    assert mailoutbox[0].subject == "[GuardMDM] Asker wants DeviceLock for 1 device"
+    assert f"/commands/{sent.command.uuid}/" in mailoutbox[0].body
+    assert "may send destructive commands to 0 an hour" in mailoutbox[0].body
 
 
 def test_the_budget_counts_devices_of_a_person_in_the_last_hour(limits) -> None:

@@ -25,7 +25,7 @@ from django.db.models import Q
 from django.utils import timezone
 from rest_framework.utils.encoders import JSONEncoder
 
-from commands import catalog, progress, queue, receivers, restraint, selectors
+from commands import catalog, progress, queue, receivers, restraint, retry, selectors
 from commands.models import Approval, QueueEntry
 from commands.models import Command as MDMCommand
 from commands.receivers import Found, NameKind, Unfound
@@ -37,6 +37,7 @@ from mdm import search
 from mdm.audit.actor import Actor
 from mdm.audit.record import NotAllowed
 from mdm.management import printing
+from mdm.management.acts import files, sync, tokens
 from mdm.models import Device
 from mdm.serializers import DeviceSerializer, EnrollmentSerializer
 
@@ -44,17 +45,22 @@ FAILED, NOT_UNDERSTOOD, NO_ANSWER = 1, 2, 3
 
 
 class Command(BaseCommand):
-    help = "Make enrollment links, send commands and see what came of them."
+    help = "What an admin does most: devices, commands, links, syncs, tokens, files."
 
     def add_arguments(self, parser: CommandParser) -> None:
         acts = parser.add_subparsers(dest="act", required=True, metavar="ACT")
-        for add in (_link_arguments, _send_arguments, _show_arguments, _devices_arguments):
+        own = (_link_arguments, _send_arguments, _retry_arguments, _show_arguments)
+        others = (arguments for arguments, _ in _OTHERS.values())
+        for add in (*own, _devices_arguments, *others):
             act = add(acts)
             act.add_argument("--json", action="store_true", help="print JSON, for scripts")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        act: Callable[[dict[str, Any]], None] = getattr(self, options["act"])
         try:
+            if options["act"] in _OTHERS:
+                _, run = _OTHERS[options["act"]]
+                sys.exit(run(_actor(), options, self))
+            act: Callable[[dict[str, Any]], None] = getattr(self, options["act"])
             act(options)
         except OperationalError as error:
             reason = str(error).strip().splitlines()[0]
@@ -76,7 +82,7 @@ class Command(BaseCommand):
         except EnrollmentError as error:
             raise CommandError(str(error), returncode=NOT_UNDERSTOOD) from None
         if options["json"]:
-            self._json({"url": links.url(link), **LinkSerializer(link).data})
+            self.json({"url": links.url(link), **LinkSerializer(link).data})
         else:
             self.stdout.write(links.url(link))
 
@@ -91,12 +97,25 @@ class Command(BaseCommand):
         self._show_sent(command, entries, refused, as_json=options["json"])
         sys.exit(_verdict(entries, refused, waited=options["wait"] is not None))
 
+    def retry(self, options: dict[str, Any]) -> None:
+        """Send a command again where it failed."""
+        command = _command(options["uuid"])
+        try:
+            sent = retry.retry(_actor(), command)
+        except queue.QueueError as error:
+            raise CommandError(str(error)) from None
+        refused = [
+            {"name": f"enrollment {one.enrollment_id}", "reason": one.reason}
+            for one in sent.refused
+        ]
+        entries = _wait(sent.command, options["wait"])
+        self._show_sent(sent.command, entries, refused, as_json=options["json"])
+        sys.exit(_verdict(entries, refused, waited=options["wait"] is not None))
+
     def show(self, options: dict[str, Any]) -> None:
         """Show a device with its enrollment and recent commands, or one command."""
         if options["command"] is not None:
-            command = MDMCommand.objects.filter(uuid=options["command"]).first()
-            if command is None:
-                raise CommandError(f"There is no command {options['command']}.")
+            command = _command(options["command"])
             self._show_sent(command, _entries(command), [], as_json=options["json"])
         elif options["name"]:
             self._show_device(_device(options["name"]), as_json=options["json"])
@@ -114,9 +133,9 @@ class Command(BaseCommand):
             rows = rows.filter(enrollment__state=options["state"])
         devices = rows[: options["limit"]]
         if options["json"]:
-            self._json(DeviceSerializer(devices, many=True).data)
+            self.json(DeviceSerializer(devices, many=True).data)
             return
-        self._table(
+        self.table(
             printing.DEVICE_HEADS,
             [printing.device_row(device) for device in devices],
         )
@@ -127,11 +146,11 @@ class Command(BaseCommand):
         if as_json:
             about = EnrollmentSerializer(enrollment).data if enrollment else None
             recent = EntrySerializer(entries, many=True).data
-            self._json({**DeviceSerializer(device).data, "enrollment": about, "commands": recent})
+            self.json({**DeviceSerializer(device).data, "enrollment": about, "commands": recent})
             return
-        self._facts(printing.device_facts(device))
+        self.facts(printing.device_facts(device))
         self.stdout.write("")
-        self._table(printing.ENTRY_HEADS, printing.entries(entries))
+        self.table(printing.ENTRY_HEADS, printing.entries(entries))
 
     def _show_sent(
         self,
@@ -145,24 +164,27 @@ class Command(BaseCommand):
             context = {"states": progress.states([command] if command else [])}
             about = CommandSerializer(command, context=context).data if command else None
             told = EntrySerializer(entries, many=True).data
-            self._json({"command": about, "entries": told, "refused": refused})
+            self.json({"command": about, "entries": told, "refused": refused})
             return
         if command is not None:
-            self._facts([("Command", str(command.uuid)), ("Asked for by", command.asked_by)])
-            self._table(printing.ENTRY_HEADS, printing.entries(entries))
+            self.facts([("Command", str(command.uuid)), ("Asked for by", command.asked_by)])
+            self.table(printing.ENTRY_HEADS, printing.entries(entries))
             if command.held:
                 self.stdout.write(_held(command))
         for one in refused:
             self.stderr.write(printing.printable(f"{one['name']}: {one['reason']}"))
 
-    def _json(self, data: object) -> None:
+    def line(self, text: str) -> None:
+        self.stdout.write(text)
+
+    def json(self, data: object) -> None:
         self.stdout.write(json.dumps(data, cls=JSONEncoder, indent=2))
 
-    def _facts(self, facts: Iterable[tuple[str, str]]) -> None:
+    def facts(self, facts: Iterable[tuple[str, str]]) -> None:
         for label, text in facts:
             self.stdout.write(f"{label + ':':<16}{printing.printable(text)}")
 
-    def _table(self, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    def table(self, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         for line in printing.table(heads, rows):
             self.stdout.write(line)
 
@@ -195,6 +217,15 @@ def _send_arguments(acts: Any) -> argparse.ArgumentParser:
     parser.add_argument(
         "--wait", type=float, metavar="SECONDS", help="wait so long for the answers"
     )
+    return parser
+
+
+def _retry_arguments(acts: Any) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = acts.add_parser(
+        "retry", help="send a command again where it failed"
+    )
+    parser.add_argument("uuid", type=uuid.UUID, metavar="UUID", help="a CommandUUID")
+    parser.add_argument("--wait", type=float, metavar="SECONDS", help="wait so long for answers")
     return parser
 
 
@@ -338,6 +369,13 @@ def _entries(command: MDMCommand) -> list[QueueEntry]:
     return list(selectors.entries().filter(command=command).order_by("id"))
 
 
+def _command(wanted: uuid.UUID) -> MDMCommand:
+    command = MDMCommand.objects.filter(uuid=wanted).first()
+    if command is None:
+        raise CommandError(f"There is no command {wanted}.")
+    return command
+
+
 def _device(name: str) -> Device:
     device = (
         Device.objects.select_related("enrollment")
@@ -350,5 +388,11 @@ def _device(name: str) -> Device:
     return device
 
 
+_OTHERS: dict[str, tuple[Callable[[Any], Any], Callable[[Actor, dict[str, Any], Any], int]]] = {
+    "sync": (sync.arguments, sync.run),
+    "tokens": (tokens.arguments, tokens.run),
+    "import": (files.import_arguments, files.import_),
+    "export": (files.export_arguments, files.export),
+}
 _NOBODY = "No device has this serial number or UDID."
 _LOOK_EVERY = 0.2

@@ -9,6 +9,7 @@ import pytest
 
 from abm.models import LedgerEntry, SyncRun
 from abm.pages import words
+from mdm.templatetags.guard import duration
 
 Decision = LedgerEntry.Decision
 THEN = datetime(2026, 11, 3, 10, 1, 40, tzinfo=UTC)
@@ -165,5 +166,5 @@ def test_a_run_says_in_a_sentence_what_it_does_or_did(state: str, more: Any, sai
     ],
 )
 def test_durations_are_short(seconds: float, said: str) -> None:
-    assert words.duration(seconds) == said
-    assert words.duration(timedelta(seconds=seconds).total_seconds()) == said
+    assert duration(seconds) == said
+    assert duration(timedelta(seconds=seconds).total_seconds()) == said

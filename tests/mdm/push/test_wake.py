@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
 
@@ -17,6 +18,7 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries as Count
+from pytest_django import Settings
 
 from lab.apns import FaultKind
 from mdm import tasks
@@ -61,6 +63,14 @@ def test_one_statement_wakes_any_number(enroll: Enroll, django_assert_num_querie
         assert wake([e.pk for e in enrollments]) == 5
     assert all(seconds_from_now(enrollment) <= 0 for enrollment in enrollments)
     assert enrollments[0].wake_attempts == 0
+
+
+def test_many_are_woken_at_the_rate_that_is_set(enroll: Enroll, settings: Settings) -> None:
+    settings.ENV = replace(settings.ENV, wake_rate=2)
+    enrollments = [enroll(wake_at=None) for _ in range(5)]
+    wake([e.pk for e in enrollments])
+    times = [wake_at(enrollment) for enrollment in enrollments]
+    assert [(at - times[0]).total_seconds() // 1 for at in times] == [0, 0, 1, 1, 2]
 
 
 def test_a_device_pushed_to_a_moment_ago_waits_out_the_debounce(enroll: Enroll) -> None:
