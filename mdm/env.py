@@ -311,6 +311,12 @@ class Env:
         "For how many seconds a destructive command to more than one device can still be cancelled"
         " before it starts; 300 when empty.",
     )
+    webhook_networks: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = variable(
+        "GUARD_WEBHOOK_NETWORKS",
+        _networks,
+        (),
+        "Networks beside the public internet that webhooks may go to, such as `10.20.0.0/16`.",
+    )
     log_level: str = variable("GUARD_LOG_LEVEL", str, "INFO", "DEBUG, INFO, WARNING or ERROR.")
 
     @classmethod

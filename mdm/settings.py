@@ -178,6 +178,16 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": timedelta(seconds=1),
         "options": {"expires": 5},
     },
+    "send webhooks": {
+        "task": "mdm.tasks.send_webhooks",
+        "schedule": timedelta(seconds=1),
+        "options": {"expires": 5},
+    },
+    "tell of what ends soon": {
+        "task": "mdm.tasks.tell_of_expiries",
+        "schedule": crontab(hour="6", minute="30"),
+        "options": {"expires": 3600},
+    },
     "expire commands": {
         "task": "commands.tasks.expire_commands",
         "schedule": timedelta(minutes=1),
@@ -235,8 +245,12 @@ CELERY_BEAT_SCHEDULE = {
         "options": {"expires": 600},
     },
 }
-# A sync may take long and mostly waits for Apple: it has workers of its own.
-CELERY_TASK_ROUTES = {"abm.tasks.*": {"queue": "abm"}}
+# A sync may take long and mostly waits for Apple, webhooks wait for their receivers: they have
+# workers of their own.
+CELERY_TASK_ROUTES = {
+    "abm.tasks.*": {"queue": "abm"},
+    "mdm.tasks.send_webhooks": {"queue": "webhooks"},
+}
 
 # --- People -------------------------------------------------------------------------------------
 
