@@ -12,6 +12,7 @@ OutboundError
 from __future__ import annotations
 
 import ipaddress
+import re
 import socket
 import ssl
 import time
@@ -30,10 +31,16 @@ Resolve = Callable[..., Iterable[tuple[Any, ...]]]
 SECONDS = 10.0
 _LARGEST = 2_000
 
-# What ipaddress calls global and is not, or leads on to an address within: documentation, 6to4.
-# All other unicast addresses of the internet are in 2000::/3 (RFC 4291), so NAT64 is not.
+# What ipaddress calls global and is not, or leads on to an address within (6to4, 192.0.0.0/24). All
+# other unicast addresses of the internet are in 2000::/3 (RFC 4291), so NAT64 is not.
 _PUBLIC_6 = ipaddress.ip_network("2000::/3")
-_NOT_PUBLIC_6 = tuple(map(ipaddress.ip_network, ("2002::/16", "2001::/23", "3fff::/20")))
+_NOT_PUBLIC = tuple(
+    map(
+        ipaddress.ip_network,
+        ("192.0.0.0/24", "192.88.99.0/24", "2002::/16", "2001::/23", "3fff::/20"),
+    )
+)
+_HOST = re.compile(rb"[a-z0-9.:_-]+")
 
 
 class OutboundError(Exception):
@@ -61,10 +68,7 @@ def check(url: str, *, plain: bool, allowed: Sequence[Network]) -> str:
 
     Where a name leads is found out when it is asked.
     """
-    try:
-        parsed = httpx.URL(url)
-    except (httpx.InvalidURL, ValueError):
-        raise NotThere("This is no address. One begins with https:// and a host.") from None
+    parsed = _parsed(url)
     if parsed.scheme not in ({"https", "http"} if plain else {"https"}) or not parsed.host:
         raise NotThere("Give a whole address that begins with https://")
     if parsed.userinfo or parsed.fragment:
@@ -87,7 +91,7 @@ def post(
     seconds: float = SECONDS,
 ) -> Answer:
     """Send `body` and read how the answer begins. Raises NotThere and Unreached."""
-    parsed = httpx.URL(url)
+    parsed = _parsed(url)
     target = httpcore.URL(
         scheme=parsed.raw_scheme,
         host=parsed.raw_host,
@@ -117,13 +121,24 @@ def may_ask(address: Address, allowed: Sequence[Network]) -> bool:
     plain = _unmapped(address)
     if any(plain in network for network in allowed):
         return True
+    if any(plain in network for network in _NOT_PUBLIC) or not plain.is_global:
+        return False
     if isinstance(plain, ipaddress.IPv6Address):
-        return (
-            plain in _PUBLIC_6
-            and plain.is_global
-            and not any(plain in network for network in _NOT_PUBLIC_6)
-        )
-    return plain.is_global and not plain.is_multicast and not plain.is_reserved
+        return plain in _PUBLIC_6
+    return not plain.is_multicast and not plain.is_reserved
+
+
+def _parsed(url: str) -> httpx.URL:
+    try:
+        parsed = httpx.URL(url)
+    except (httpx.InvalidURL, ValueError):
+        parsed = None
+    port = parsed.port if parsed else None
+    if parsed is None or (port is not None and not 0 < port < 65536):
+        raise NotThere("This is no address. One begins with https:// and a host.")
+    if parsed.host and not _HOST.fullmatch(parsed.raw_host):
+        raise NotThere("The address has a host that cannot be.")
+    return parsed
 
 
 class _Checked(httpcore.NetworkBackend):
