@@ -383,11 +383,15 @@ SPECTACULAR_SETTINGS = {
         "UploadState": "abm.models.TokenUpload.State",
         "ApprovalState": "commands.models.Approval.State",
         "RunState": "abm.models.SyncRun.State",
+        "DeliveryState": "mdm.webhooks.models.Delivery.State",
         "NameKind": "commands.serializers.NAME_KINDS",
         "ValidationErrorType": "drf_standardized_errors.openapi_serializers.ValidationErrorEnum",
         "ClientErrorType": "drf_standardized_errors.openapi_serializers.ClientErrorEnum",
     },
-    "POSTPROCESSING_HOOKS": ["drf_standardized_errors.openapi_hooks.postprocess_schema_enums"],
+    "POSTPROCESSING_HOOKS": [
+        "drf_standardized_errors.openapi_hooks.postprocess_schema_enums",
+        "mdm.api.webhooks.add_webhooks",
+    ],
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
 }

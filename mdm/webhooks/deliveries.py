@@ -5,7 +5,6 @@ of it. When to send what is decided in `sending.py`.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -15,7 +14,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from mdm import statements
-from mdm.webhooks.models import Delivery, Subscription
+from mdm.webhooks.models import Delivery, Event, Subscription
 
 State = Delivery.State
 
@@ -39,12 +38,7 @@ class Claim:
     lease: datetime
     tries: int
     attempts: list[dict[str, Any]]
-    event: int
-    kind: str
-    version: int
-    at: datetime
-    subject: str
-    data: Mapping[str, Any]
+    event: Event
     subscription: int
     url: str
     sealed_secrets: tuple[bytes, ...]
@@ -104,12 +98,11 @@ def _read(row: statements.Row) -> Claim:
         lease=row["due_at"],
         tries=row["tries"],
         attempts=_json(row["attempts"]),
-        event=row["event_id"],
-        kind=row["kind"],
-        version=row["version"],
-        at=row["at"],
-        subject=row["subject"],
-        data=_json(row["data"]),
+        event=Event(
+            pk=row["event_id"],
+            **{name: row[name] for name in ("kind", "version", "at", "subject")},
+            data=_json(row["data"]),
+        ),
         subscription=row["subscription_id"],
         url=row["url"],
         sealed_secrets=tuple(

@@ -4,6 +4,7 @@ what was sent to whom (`deliveries.py`).
 
 from __future__ import annotations
 
+from datetime import UTC
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -39,7 +40,20 @@ class Event(models.Model):
 
     @property
     def public_id(self) -> str:
+        """The same each time that it is sent."""
         return f"evt_{self.pk}"
+
+    def as_sent(self) -> dict[str, Any]:
+        """What receivers get of it (`kinds.py` has the schema)."""
+        at = self.at.astimezone(UTC).isoformat(timespec="milliseconds")
+        return {
+            "id": self.public_id,
+            "kind": self.kind,
+            "version": self.version,
+            "at": at.replace("+00:00", "Z"),
+            "subject": self.subject,
+            "data": self.data,
+        }
 
 
 class Subscription(models.Model):

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Any
 
@@ -124,26 +124,16 @@ class _Run:
         return len(taken)
 
 
-def body_of(claim: Claim) -> bytes:
-    """What is sent, the same bytes at each try."""
-    whole = {
-        "id": f"evt_{claim.event}",
-        "kind": claim.kind,
-        "version": claim.version,
-        "at": claim.at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-        "subject": claim.subject,
-        "data": claim.data,
-    }
-    return json.dumps(whole, separators=(",", ":"), ensure_ascii=False).encode()
-
-
 def _send(claim: Claim) -> Outcome:
     """One try, in a thread that has nothing to do with the database."""
     at, begun = timezone.now(), time.monotonic()
     status, said, trouble = None, "", ""
     try:
+        # The same bytes at each try.
+        whole = claim.event.as_sent()
+        body = json.dumps(whole, separators=(",", ":"), ensure_ascii=False).encode()
         answer = outbound.post(
-            claim.url, body := body_of(claim), _headers(claim, body), settings.ENV.webhook_networks
+            claim.url, body, _headers(claim, body), settings.ENV.webhook_networks
         )
         status, said = answer.status, answer.said
     except (outbound.OutboundError, secrets.Unsealable) as error:
@@ -160,7 +150,7 @@ def _headers(claim: Claim, body: bytes) -> dict[str, str]:
     return {
         "Content-Type": "application/json",
         "User-Agent": "GuardMDM",
-        **signing.headers(f"evt_{claim.event}", int(time.time()), body, known),
+        **signing.headers(claim.event.public_id, int(time.time()), body, known),
     }
 
 
@@ -184,7 +174,7 @@ def _verdict(claim: Claim, outcome: Outcome) -> tuple[State, timedelta]:
     if outcome.delivered:
         return State.DELIVERED, timedelta()
     # Whoever tries a webhook wants to know how it stands now.
-    if outcome.gone or claim.kind == kinds.TEST.name or claim.tries >= len(DELAYS):
+    if outcome.gone or claim.event.kind == kinds.TEST.name or claim.tries >= len(DELAYS):
         return State.FAILED, timedelta()
     # Not all of those that failed together come back together.
     spread = 1 + random.uniform(-_JITTER, _JITTER)  # noqa: S311 - nobody gains by guessing it

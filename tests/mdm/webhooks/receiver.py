@@ -10,6 +10,7 @@ import hmac
 import json
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -111,10 +112,8 @@ class Receiver:
                 receiver.came.append(Came(self.path, headers, body))
                 receiver.on_event()
                 answer = receiver.answers.pop(0) if receiver.answers else status(200, b"thanks")
-                try:
+                with suppress(OSError):  # whoever asked may have hung up
                     answer(self)
-                except OSError:
-                    pass  # whoever asked has hung up
 
             def log_message(self, format: str, *args: Any) -> None:
                 pass
