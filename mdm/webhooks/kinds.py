@@ -60,7 +60,7 @@ class Kind:
             "id": "evt_4711",
             "kind": self.name,
             "version": self.version,
-            "at": "2026-11-30T09:30:00.000Z",
+            "at": "2026-11-30T09:30:00.123456Z",
             "subject": self.about,
             "data": {field.name: field.example for field in self.fields},
         }

@@ -45,12 +45,11 @@ class Event(models.Model):
 
     def as_sent(self) -> dict[str, Any]:
         """What receivers get of it (`kinds.py` has the schema)."""
-        at = self.at.astimezone(UTC).isoformat(timespec="milliseconds")
         return {
             "id": self.public_id,
             "kind": self.kind,
             "version": self.version,
-            "at": at.replace("+00:00", "Z"),
+            "at": self.at.astimezone(UTC).isoformat().replace("+00:00", "Z"),
             "subject": self.subject,
             "data": self.data,
         }

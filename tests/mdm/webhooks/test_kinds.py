@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import re
 import uuid
+from datetime import timedelta
 
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from commands import consequences, queue
 from commands.models import Reply
 from mdm import devices, quarantine
-from mdm.models import Quarantine
+from mdm.models import PushCertificate, Quarantine
 from mdm.settings import BASE_DIR
-from mdm.webhooks import kinds, outbox
+from mdm.webhooks import kinds, outbox, reminders
 from mdm.webhooks.models import Event
 from tests import machines
 from tests.machines import Machine
@@ -116,6 +118,23 @@ def test_a_case_in_quarantine_is_told_of_once_until_it_opens_anew(server: None) 
     Quarantine.objects.update(state="Used")
     again.authenticate()
     assert Event.objects.filter(kind="quarantine.opened").count() == 2
+
+
+def test_what_ends_is_told_of_once_at_each_mark_and_anew_when_it_was_renewed(server: None) -> None:
+    now = timezone.now()
+    PushCertificate.objects.update(not_after=now + timedelta(days=29, hours=1))
+
+    def told(after: float) -> list[int]:
+        count = reminders.tell(now + timedelta(days=after))
+        found = Event.objects.filter(kind="expiry.near").order_by("-pk")[:count]
+        return [each.data["days"] for each in found]
+
+    marks = [told(after) for after in (-2, 0, 1, 16, 20, 27, 28.5, 28.6, 30)]
+    assert marks == [[], [30], [], [14], [], [7], [1], [], []]
+    assert {each["subject"] for each in check("expiry.near", 4)} == {"Push certificate"}
+
+    PushCertificate.objects.update(not_after=now + timedelta(days=40))
+    assert [told(28.6), told(28.7)] == [[14], []]
 
 
 def answered(count: int) -> None:
