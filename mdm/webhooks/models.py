@@ -4,13 +4,14 @@ what was sent to whom (`deliveries.py`).
 
 from __future__ import annotations
 
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models.functions import Now
+from django.utils import timezone
 
 from mdm.secrets import SealedField
 
@@ -128,6 +129,11 @@ class Delivery(models.Model):
 
     def __str__(self) -> str:
         return f"Event {self.event_id} for {self.subscription_id}: {self.state}"
+
+    @property
+    def next_try(self) -> datetime | None:
+        """When it is sent next, where that is not just now."""
+        return self.due_at if self.due_at and self.due_at > timezone.now() else None
 
     @property
     def last(self) -> dict[str, Any]:
