@@ -21,7 +21,7 @@ from abm.decisions import Decision, Held, Outcome
 from abm.models import Server, SyncRun
 from abm.platforms import platform
 from abm.wire.records import FACTS, TEXTS, TIMES
-from mdm.webhooks.models import Event
+from mdm.webhooks.outbox import emit_many
 
 # Whether a device is on one or two of our servers is decided by one page at a time.
 _LOCK = 0x41424D50
@@ -384,22 +384,19 @@ def _tell(server: Server, run: SyncRun, outcome: Outcome, now: datetime) -> None
     """Devices that came and went, for webhooks and mail: one event for up to 1,000 of them."""
     came = outcome.of(Decision.ADDED, Decision.RETURNED)
     gone = outcome.of(Decision.REMOVED)
-    events = [
-        Event(
-            at=now,
-            kind=kind,
-            subject=str(server.pk),
-            data={"name": str(server), "run": run.pk, "serial_numbers": some},
-        )
-        for kind, serials in (("abm.devices.added", came), ("abm.devices.removed", gone))
-        for some in _parts(serials)
-    ]
-    if events:
-        Event.objects.bulk_create(events)
+    for kind, serials in (("abm.devices.added", came), ("abm.devices.removed", gone)):
+        told = [
+            (now, str(server.pk), {"name": str(server), "run": run.pk, "serial_numbers": some})
+            for some in _parts(serials)
+        ]
+        if told:
+            emit_many(kind, told)
 
 
-def _parts(serials: Sequence[str]) -> Iterable[Sequence[str]]:
-    return (serials[at : at + _EVENT_SERIALS] for at in range(0, len(serials), _EVENT_SERIALS))
+def _parts(serials: Sequence[str]) -> Iterable[list[str]]:
+    return (
+        list(serials[at : at + _EVENT_SERIALS]) for at in range(0, len(serials), _EVENT_SERIALS)
+    )
 
 
 def _count(run: SyncRun, outcome: Outcome, page: int | None, records: int, now: datetime) -> None:

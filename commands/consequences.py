@@ -1,4 +1,4 @@
-"""What replies mean: inventory, device facts, follow-up commands, the end of an enrollment.
+"""What replies mean: inventory, device facts, follow-up commands, the end of an enrollment, events.
 
 The stored reply is the outbox: `drain` takes undrained replies in batches, works out what each
 changes (the catalog says) and marks them. It may run twice, in several workers, and stop at any
@@ -15,7 +15,7 @@ from datetime import datetime
 import structlog
 from django.db import DatabaseError, OperationalError, connection, transaction
 
-from commands import catalog
+from commands import catalog, events
 from commands.catalog import (
     AskAgain,
     Change,
@@ -71,6 +71,7 @@ def drain(limit: int = 500) -> int:
         with transaction.atomic():
             rows = statements.every(_TAKE, {"limit": limit})
             _apply([item for row in rows for item in _consequences(row)])
+            events.tell_finished([row["id"] for row in rows])
             _mark(row["id"] for row in rows)
         return len(rows)
     except OperationalError:
@@ -93,6 +94,7 @@ def _drain_one_by_one(limit: int) -> int:
             try:
                 with transaction.atomic():
                     _apply(_consequences(rows[0]))
+                    events.tell_finished([rows[0]["id"]])
             except OperationalError:
                 raise
             except DatabaseError as error:

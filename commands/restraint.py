@@ -195,7 +195,7 @@ def _decide(actor: Actor, approval_id: int, state: Approval.State, note: str) ->
         before={"state": Approval.State.WAITING},
         after=told,
     )
-    emit("approval.decided", str(approval.command.uuid), told)
+    emit("approval.decided", str(approval.command.uuid), {**told, "by": actor.name})
     return approval
 
 

@@ -33,6 +33,7 @@ from mdm.api.enrollments import EnrollmentViewSet
 from mdm.api.people import GrantViewSet, PersonViewSet, RightViewSet
 from mdm.api.quarantine import QuarantineViewSet
 from mdm.api.tokens import TokenViewSet
+from mdm.api.webhooks import DeliveryViewSet, KindViewSet, WebhookViewSet
 from profiles.api import (
     DefaultViewSet,
     GroupViewSet,
@@ -68,6 +69,9 @@ router.register("group-members", MemberViewSet, basename="groupmember")
 router.register("links", LinkViewSet)
 router.register("quarantine", QuarantineViewSet)
 router.register("tokens", TokenViewSet, basename="token")
+router.register("webhooks", WebhookViewSet, basename="webhook")
+router.register("webhook-deliveries", DeliveryViewSet, basename="webhookdelivery")
+router.register("webhook-kinds", KindViewSet, basename="webhookkind")
 router.register("people", PersonViewSet, basename="person")
 router.register("grants", GrantViewSet, basename="grant")
 router.register("rights", RightViewSet, basename="right")

@@ -299,9 +299,9 @@ class Env:
         "GUARD_HISTORY_DAYS",
         _history_days,
         400,
-        "For how many days finished commands, answers, check-in messages, events, the escrow of"
-        " ended enrollments, and ABM's sync runs and ledger are kept; at least 7. The audit log is"
-        " kept for good.",
+        "For how many days finished commands, answers, check-in messages, the escrow of ended"
+        " enrollments, and ABM's sync runs and ledger are kept; at least 7. Events and their"
+        " deliveries go after 30 days. The audit log is kept for good.",
     )
     destructive_budget: tuple[tuple[str, int], ...] = variable(
         "GUARD_DESTRUCTIVE_BUDGET",
@@ -322,6 +322,11 @@ class Env:
         _rate,
         500,
         "How many devices a command to many wakes each second; 500 when empty.",
+    webhook_networks: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = variable(
+        "GUARD_WEBHOOK_NETWORKS",
+        _networks,
+        (),
+        "Networks beside the public internet that webhooks may go to, such as `10.20.0.0/16`.",
     )
     log_level: str = variable("GUARD_LOG_LEVEL", str, "INFO", "DEBUG, INFO, WARNING or ERROR.")
 

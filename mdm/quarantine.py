@@ -12,6 +12,7 @@ from django.utils import timezone
 from mdm.audit.actor import Actor
 from mdm.audit.record import allow, record
 from mdm.models import Quarantine
+from mdm.webhooks.outbox import emit
 
 
 class AlreadyDecided(Exception):
@@ -44,5 +45,15 @@ def _decide(actor: Actor, case_id: int, state: Quarantine.State) -> Quarantine:
         subject_id=case.enrollment_key,
         before={"state": before},
         after={"state": state, "identity": bytes(case.identity_sha256).hex()},
+    )
+    emit(
+        "quarantine.decided",
+        str(case.pk),
+        {
+            "enrollment": case.enrollment_key,
+            "serial_number": case.serial_number,
+            "decision": state.value,
+            "by": actor.name,
+        },
     )
     return case

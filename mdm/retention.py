@@ -127,6 +127,7 @@ WITH next AS MATERIALIZED (
 # Where something goes sooner: rows of a week, which GUARD_HISTORY_DAYS is never less than.
 A_WEEK = "now() - interval '7 days'"
 OF_A_WEEK = OLD.replace("%(before)s", A_WEEK)
+OF_A_MONTH = OLD.replace("%(before)s", "greatest(%(before)s, now() - interval '30 days')")
 OLD_IDS = "ARRAY(SELECT id FROM old)"
 
 # And ends with this; its part `removed` has a row for each that it removed.
@@ -137,11 +138,11 @@ FROM old
 """
 
 
-def _all(table: str, moment: str) -> Table:
+def _all(table: str, moment: str, old: str = OLD) -> Table:
     """A table whose rows go when they are old, whatever they say."""
     return Table(
         table,
-        OLD.format(table=table, moment=moment)
+        old.format(table=table, moment=moment)
         + f", removed AS (DELETE FROM {table} WHERE id = ANY ({OLD_IDS}) RETURNING id)"
         + RESULT,
     )
@@ -193,6 +194,8 @@ WITH next AS MATERIALIZED (
 TABLES = (
     _MESSAGES,
     _ESCROW,
-    _all("webhooks_event", "at"),
+    # A delivery is nothing without its event.
+    _all("webhooks_delivery", "at", OF_A_MONTH),
+    _all("webhooks_event", "at", OF_A_MONTH),
     _all("mdm_refusal", "hour"),
 )

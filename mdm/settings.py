@@ -178,6 +178,16 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": timedelta(seconds=1),
         "options": {"expires": 5},
     },
+    "send webhooks": {
+        "task": "mdm.tasks.send_webhooks",
+        "schedule": timedelta(seconds=1),
+        "options": {"expires": 5},
+    },
+    "tell of what ends soon": {
+        "task": "mdm.tasks.tell_of_expiries",
+        "schedule": crontab(hour="6", minute="30"),
+        "options": {"expires": 3600},
+    },
     "expire commands": {
         "task": "commands.tasks.expire_commands",
         "schedule": timedelta(minutes=1),
@@ -240,8 +250,12 @@ CELERY_BEAT_SCHEDULE = {
         "options": {"expires": 600},
     },
 }
-# A sync may take long and mostly waits for Apple: it has workers of its own.
-CELERY_TASK_ROUTES = {"abm.tasks.*": {"queue": "abm"}}
+# A sync may take long and mostly waits for Apple, webhooks wait for their receivers: they have
+# workers of their own.
+CELERY_TASK_ROUTES = {
+    "abm.tasks.*": {"queue": "abm"},
+    "mdm.tasks.send_webhooks": {"queue": "webhooks"},
+}
 
 # --- People -------------------------------------------------------------------------------------
 
@@ -374,11 +388,15 @@ SPECTACULAR_SETTINGS = {
         "UploadState": "abm.models.TokenUpload.State",
         "ApprovalState": "commands.models.Approval.State",
         "RunState": "abm.models.SyncRun.State",
+        "DeliveryState": "mdm.webhooks.models.Delivery.State",
         "NameKind": "commands.serializers.NAME_KINDS",
         "ValidationErrorType": "drf_standardized_errors.openapi_serializers.ValidationErrorEnum",
         "ClientErrorType": "drf_standardized_errors.openapi_serializers.ClientErrorEnum",
     },
-    "POSTPROCESSING_HOOKS": ["drf_standardized_errors.openapi_hooks.postprocess_schema_enums"],
+    "POSTPROCESSING_HOOKS": [
+        "drf_standardized_errors.openapi_hooks.postprocess_schema_enums",
+        "mdm.api.webhooks.add_webhooks",
+    ],
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
 }

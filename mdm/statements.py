@@ -280,6 +280,11 @@ ORDER BY e.id
 FOR UPDATE OF e
 """
 
+# What events say of an enrollment (mdm/webhooks/kinds.py).
+TOLD = """jsonb_build_object(
+        'enrollment', e.id, 'channel', e.channel, 'device', e.device_id,
+        'serial_number', (SELECT d.serial_number FROM mdm_device d WHERE d.id = e.device_id))"""
+
 _TOKEN_UPDATE = """
 WITH {speaker}, message AS (
     INSERT INTO mdm_checkinmessage (enrollment_id, message_type, received_at, body)
@@ -300,7 +305,8 @@ WITH {speaker}, message AS (
         sealed = EXCLUDED.sealed, received_at = EXCLUDED.received_at
 ), event AS (
     INSERT INTO webhooks_event (at, kind, subject, data)
-    SELECT %(at)s, 'enrollment.completed', %(key)s, '{{}}' FROM speaker WHERE completes
+    SELECT %(at)s, 'enrollment.completed', e.key, {told}
+    FROM speaker JOIN mdm_enrollment e ON e.id = speaker.id WHERE completes
 )
 UPDATE mdm_enrollment e SET
     state = 'Enrolled', topic = %(topic)s, push_magic = %(push_magic)s,
@@ -318,6 +324,7 @@ RETURNING e.id, speaker.completes
 # enrollment meanwhile holds its row: what is looked at here is what it is then.
 TOKEN_UPDATE_OF_DEVICE = _short(
     _TOKEN_UPDATE.format(
+        told=TOLD,
         speaker="""speaker AS MATERIALIZED (
             SELECT id, period_id, state <> 'Enrolled' AS completes, false AS reopens
             FROM mdm_enrollment e
@@ -326,20 +333,22 @@ TOKEN_UPDATE_OF_DEVICE = _short(
                   AND EXISTS (SELECT FROM mdm_device d
                               WHERE d.id = e.device_id AND d.enrollment_id = e.id)
             FOR UPDATE
-        )"""
+        )""",
     )
 )
 # Of a speaker that was read before.
 TOKEN_UPDATE = _short(
     _TOKEN_UPDATE.format(
+        told=TOLD,
         speaker="""speaker AS MATERIALIZED (
             SELECT %(enrollment)s::bigint AS id, %(period)s::bigint AS period_id,
                    %(completes)s::boolean AS completes, %(reopens)s::boolean AS reopens
-        )"""
+        )""",
     )
 )
 
-USER_CHANNEL_WRITE = """
+USER_CHANNEL_WRITE = (
+    """
 WITH ids AS MATERIALIZED (
     SELECT nextval('mdm_enrollment_id_seq') AS enrollment,
            nextval('mdm_enrollmentperiod_id_seq') AS period
@@ -358,25 +367,29 @@ WITH ids AS MATERIALIZED (
            now(), %(at)s, %(at)s, %(topic)s, %(push_magic)s, %(push_token)s, %(at)s, %(at)s, 0, ''
     FROM ids, users, mdm_enrollment p WHERE p.id = %(parent)s AND users.number < %(most)s
     ON CONFLICT (key) DO NOTHING
-    RETURNING id
+    RETURNING id, key, device_id, channel
 ), period AS (
     INSERT INTO mdm_enrollmentperiod
         (id, enrollment_id, began_at, completed_at, identity_sha256, ended_by)
     SELECT ids.period, enrolled.id, %(at)s, %(at)s, %(identity)s, '' FROM ids CROSS JOIN enrolled
 ), event AS (
     INSERT INTO webhooks_event (at, kind, subject, data)
-    SELECT %(at)s, 'enrollment.completed', %(key)s, '{}' FROM enrolled
+    SELECT %(at)s, 'enrollment.completed', e.key, """
+    + TOLD
+    + """ FROM enrolled e
 ), message AS (
     INSERT INTO mdm_checkinmessage (enrollment_id, message_type, received_at, body)
     SELECT id, 'TokenUpdate', %(at)s, %(body)s FROM enrolled
 )
 SELECT (SELECT id FROM enrolled) AS id, number AS users FROM users
 """
+)
 
 # Management of a device channel with all its users, or of one user's channel, ends. `state` is
 # CheckedOut, Erased or Released, which is the last word until a new Authenticate; the bound
 # identity stays bound, so that nobody else takes it. Rows are locked in the order of SPEAKERS.
-END = """
+END = (
+    """
 WITH held AS MATERIALIZED (
     SELECT id FROM mdm_enrollment WHERE id = %(enrollment)s OR parent_id = %(enrollment)s
     ORDER BY id FOR UPDATE
@@ -387,7 +400,7 @@ WITH held AS MATERIALIZED (
         erased_at = CASE WHEN %(state)s = 'Erased' THEN %(at)s ELSE erased_at END,
         released_at = CASE WHEN %(state)s = 'Released' THEN %(at)s ELSE released_at END
     FROM held WHERE e.id = held.id AND e.state NOT IN (%(state)s, 'Released')
-    RETURNING e.id, e.key
+    RETURNING e.id, e.key, e.device_id, e.channel
 ), periods AS (
     UPDATE mdm_enrollmentperiod p SET ended_at = %(at)s, ended_by = %(state)s
     FROM ended WHERE p.enrollment_id = ended.id AND p.ended_at IS NULL
@@ -397,13 +410,22 @@ WITH held AS MATERIALIZED (
     WHERE %(body)s::bytea IS NOT NULL AND EXISTS (SELECT FROM ended)
 ), event AS (
     INSERT INTO webhooks_event (at, kind, subject, data)
-    SELECT %(at)s, 'enrollment.ended', key, jsonb_build_object('state', %(state)s::text) FROM ended
+    SELECT %(at)s, 'enrollment.ended', e.key,
+           """
+    + TOLD
+    + """ || jsonb_build_object('state', %(state)s::text)
+    FROM ended e
 )
 SELECT id FROM ended
 """
+)
 
 # One identity fills at most `most` rows, so that one leaked key cannot flood the page.
 QUARANTINE = """
+WITH known AS MATERIALIZED (
+    SELECT state FROM mdm_quarantine
+    WHERE enrollment_key = %(key)s::text AND identity_sha256 = %(identity)s::bytea
+), noted AS (
 INSERT INTO mdm_quarantine AS q
     (enrollment_key, serial_number, identity_sha256, certificate, binding, reason, body, state,
      first_at, last_at, count, decided_by)
@@ -414,5 +436,12 @@ WHERE %(most)s > (SELECT count(*) FROM mdm_quarantine
 ON CONFLICT (enrollment_key, identity_sha256) DO UPDATE SET
     last_at = EXCLUDED.last_at, count = q.count + 1, reason = EXCLUDED.reason,
     state = CASE WHEN q.state = 'Used' THEN 'Waiting' ELSE q.state END
-RETURNING id
+RETURNING id, serial_number, reason
+), event AS (
+    INSERT INTO webhooks_event (at, kind, subject, data)
+    SELECT %(at)s, 'quarantine.opened', id::text, jsonb_build_object(
+        'enrollment', %(key)s::text, 'serial_number', serial_number, 'reason', reason)
+    FROM noted WHERE NOT EXISTS (SELECT FROM known WHERE state <> 'Used')
+)
+SELECT id FROM noted
 """

@@ -6,6 +6,7 @@ from celery import shared_task
 
 from mdm import retention
 from mdm.push import wake
+from mdm.webhooks import reminders, sending
 
 
 @shared_task(name="mdm.tasks.wake_due")
@@ -19,3 +20,15 @@ def remove_old() -> None:
     """Remove history whose time is over, and sessions that have ended (mdm/retention.py)."""
     retention.remove_old()
     retention.remove_sessions()
+
+
+@shared_task(name="mdm.tasks.send_webhooks")
+def send_webhooks() -> None:
+    """Send what is due to webhooks (mdm/webhooks/sending.py)."""
+    sending.send_due()
+
+
+@shared_task(name="mdm.tasks.tell_of_expiries")
+def tell_of_expiries() -> None:
+    """Tell of what ends soon (mdm/webhooks/reminders.py)."""
+    reminders.tell()

@@ -101,6 +101,7 @@ TABLE: tuple[Right, ...] = (
     _on_the_server("abm.disown", "Disown devices in Apple Business Manager", _X),
     _on_the_server("apple.trust", "Accept Apple's certificates", _X),
     _on_the_server("push_certificate.install", "Install the push certificate", _X),
+    _on_the_server("webhook.manage", "Make, change, test and delete webhooks", _X),
     _on_the_server("keys.rotate", "Rotate the keys of what is sealed", _X),
     _on_the_server("people.read", "See people and their roles", _X),
     _on_the_server("people.invite", "Invite people", _X, by_token=False),

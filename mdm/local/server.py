@@ -27,7 +27,7 @@ from mdm.local.valkey import Valkey
 from mdm.patience import THREADS
 
 PEOPLE, DEVICES, WORKER, BEAT = "people", "devices", "worker", "beat"
-ABM_WORKER = "abm-worker"
+ABM_WORKER, WEBHOOK_WORKER = "abm-worker", "webhook-worker"
 
 # Of every web process, in docker-compose.yml too. Not HTTP/2: there, granian waits for ever for the
 # body of a client that has gone.
@@ -38,6 +38,7 @@ WEB_OPTIONS = (
 _DEVICE_WORKERS = 2
 _TASK_WORKERS = 2
 _ABM_WORKERS = 2
+_WEBHOOK_WORKERS = 2
 
 
 class LocalServer:
@@ -201,6 +202,7 @@ class LocalServer:
             ),
             self._worker(WORKER, _TASK_WORKERS, "celery"),
             self._worker(ABM_WORKER, _ABM_WORKERS, "abm"),
+            self._worker(WEBHOOK_WORKER, _WEBHOOK_WORKERS, "webhooks"),
             self._celery(
                 BEAT, "beat", "--pidfile", "", "--schedule", str(self.state_dir / "beat-schedule")
             ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mdm import navigation
 from mdm.navigation import Entry, Panel, Part
-from mdm.pages import acts, overview, panels
+from mdm.pages import acts, overview, panels, webhooks
 
 
 def register() -> None:
@@ -16,6 +16,7 @@ def register() -> None:
         Entry("Push certificate", "push_certificate", "certificate", "Settings", 82),
         Entry("People and roles", "people", "users", "Settings", 83, "people.read"),
         Entry("API tokens", "tokens", "key", "Settings", 84, "token.revoke"),
+        Entry("Webhooks", "webhooks", "webhook", "Settings", 85),
         Entry("Audit", "audit", "history", "Settings", 89, "audit.read"),
     ):
         navigation.add_entry(entry)
@@ -35,6 +36,7 @@ def register() -> None:
         overview.push_certificate_attention,
         overview.quarantine_attention,
         overview.push_problem_attention,
+        webhooks.attention,
     ):
         navigation.add_attention(attention)
     navigation.add_expiries(overview.push_certificate_expiry)

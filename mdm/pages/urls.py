@@ -15,6 +15,7 @@ from mdm.pages import (
     refused,
     search,
     tokens,
+    webhooks,
 )
 
 urlpatterns = [
@@ -48,5 +49,24 @@ urlpatterns = [
     path("settings/tokens/", tokens.tokens, name="tokens"),
     path("settings/tokens/new/", tokens.create, name="token_create"),
     path("settings/tokens/<slug:key>/revoke", tokens.revoke, name="token_revoke"),
+    path("settings/webhooks/", webhooks.webhooks, name="webhooks"),
+    path("settings/webhooks/new/", webhooks.create, name="webhook_create"),
+    path("settings/webhooks/<int:pk>/", webhooks.webhook, name="webhook"),
+    path("settings/webhooks/<int:pk>/change/", webhooks.edit, name="webhook_edit"),
+    path("settings/webhooks/<int:pk>/delete/", webhooks.delete, name="webhook_delete"),
+    path("settings/webhooks/<int:pk>/test", webhooks.test, name="webhook_test"),
+    path("settings/webhooks/<int:pk>/rotate", webhooks.rotate, name="webhook_rotate"),
+    path("settings/webhooks/<int:pk>/switch", webhooks.switch, name="webhook_switch"),
+    path("settings/webhooks/<int:pk>/replay", webhooks.replay_failed, name="webhook_replay_failed"),
+    path(
+        "settings/webhooks/<int:pk>/deliveries/<int:number>/",
+        webhooks.delivery,
+        name="webhook_delivery",
+    ),
+    path(
+        "settings/webhooks/<int:pk>/deliveries/<int:number>/replay",
+        webhooks.replay,
+        name="webhook_replay",
+    ),
     path("settings/audit/", audit.events, name="audit"),
 ]

@@ -28,7 +28,8 @@ from mdm.models import (
     Quarantine,
     Refusal,
 )
-from mdm.webhooks.models import Event
+from mdm.webhooks import subscriptions
+from mdm.webhooks.models import Delivery, Event
 from mdm.webhooks.outbox import emit
 from tests import machines, steps
 from tests.machines import Machine
@@ -58,21 +59,28 @@ def another_day() -> None:
 
 def events(count: int) -> None:
     for number in range(count):
-        emit("test.happened", str(number), {})
+        emit("webhook.test", str(number), {"by": "test"})
 
 
 def kinds() -> list[str]:
     return list(CheckinMessage.objects.order_by("id").values_list("message_type", flat=True))
 
 
-def test_old_events_go_and_young_ones_stay():
+def test_events_go_after_a_month_with_their_deliveries(settings):
+    webhook, _ = subscriptions.create(
+        Actor.system("test"), name="x", url="https://hook.example/", kinds=["device.*"]
+    )
     events(3)
-    age(Event.objects.filter(subject__in="01"), "at")
-    age(Event.objects.filter(subject="2"), "at", YOUNG)
+    for event in Event.objects.all():
+        Delivery.objects.create(subscription=webhook, event=event, at=event.at)
+    for model, which in ((Event, "subject"), (Delivery, "event__subject")):
+        age(model.objects.filter(**{f"{which}__in": "01"}), "at", timedelta(days=31))
+        age(model.objects.filter(**{which: "2"}), "at", timedelta(days=29))
 
-    assert retention.remove_old() == 2
+    assert retention.remove_old() == 4
 
     assert Event.objects.get().subject == "2"
+    assert Delivery.objects.get().event.subject == "2"
 
 
 def test_the_days_that_are_set_count(settings):

@@ -16,6 +16,8 @@ from enrollment import links
 from mdm.accounts.models import User
 from mdm.audit.actor import Actor
 from mdm.models import Device, InventorySection
+from mdm.webhooks import subscriptions
+from mdm.webhooks.models import Delivery
 from tests.machines import Machine
 from tests.mdm.dashboard.conftest import AXE, PASSWORD, Enroll
 
@@ -104,6 +106,12 @@ def _populate(admin: User, enroll: Enroll) -> dict[str, str]:
         )
     QueueEntry.objects.filter(command__request_type="ProfileList").update(state="Error")
     link = links.create(actor, name="Class 7b", max_uses=30)
+    webhook, _ = subscriptions.create(
+        actor, name="Tickets", url="https://hook.example/", kinds=["device.*", "command.finished"]
+    )
+    sent = subscriptions.test(actor, webhook)
+    said = {"at": timezone.now().isoformat(), "status": 500, "ms": 12, "said": "<b>", "trouble": ""}
+    Delivery.objects.update(state="failed", due_at=None, attempts=[said])
     send = f"/commands/send/?enrollment={mac.enrollment_id}"
     return {
         "overview": "/",
@@ -138,6 +146,10 @@ def _populate(admin: User, enroll: Enroll) -> dict[str, str]:
         "invite": "/settings/people/invite/",
         "tokens": "/settings/tokens/",
         "new token": "/settings/tokens/new/",
+        "webhooks": "/settings/webhooks/",
+        "new webhook": "/settings/webhooks/new/",
+        "webhook": f"/settings/webhooks/{webhook.pk}/",
+        "delivery": f"/settings/webhooks/{webhook.pk}/deliveries/{sent.pk}/",
         "audit": "/settings/audit/",
         "password": "/accounts/password/change/",
         "second factor": "/accounts/2fa/",

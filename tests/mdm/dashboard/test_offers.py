@@ -24,6 +24,9 @@ from enrollment.models import Arrival, EnrollmentLink, Holding, RefusedArrival
 from mdm.accounts.models import ApiToken, Grant, User
 from mdm.accounts.rights import BY_NAME, Held, Role
 from mdm.models import Device, Enrollment, Group, Quarantine
+from mdm.webhooks import subscriptions
+from mdm.webhooks.models import Delivery, Subscription
+from mdm.webhooks.outbox import emit
 from profiles import editing, following, giving, groups
 from profiles.models import Profile
 from profiles.wire.content import new_content
@@ -50,6 +53,7 @@ PLAIN = (
     *("/enrollment/refused/", "/enrollment/quarantine/", "/settings/push-certificate/"),
     *("/settings/people/", "/settings/people/invite/", "/settings/people/roles/"),
     *("/settings/tokens/", "/settings/tokens/new/", "/settings/audit/"),
+    *("/settings/webhooks/", "/settings/webhooks/new/"),
 )
 # Files: nobody is offered anything in them.
 FILES = {
@@ -80,9 +84,24 @@ def world(
     Machine.new(udid=machine.udid, serial_number=machine.serial_number).authenticate()
     links.create(ADMIN, name="Class 7b", serial_number="S1")
     User.objects.create_user("gone", "gone@example.com", is_active=False)
+    _webhooks()
     _at_apple(connect, listed, noted)
     _profiles()
     return device
+
+
+def _webhooks() -> None:
+    on, off = (
+        subscriptions.create(ADMIN, name=name, url="https://hook.example/", kinds=["device.*"])[0]
+        for name in ("On", "Off")
+    )
+    subscriptions.switch(ADMIN, off, False)
+    test = subscriptions.test(ADMIN, on)
+    event = emit("device.retired", "1", {"serial_number": "S1", "udid": "", "name": ""})
+    for each in (test.event, event):
+        Delivery.objects.update_or_create(
+            subscription=on, event=each, defaults={"at": each.at, "state": "failed", "due_at": None}
+        )
 
 
 def _at_apple(connect: Connect, listed: Listed, noted: Noted) -> None:
@@ -158,6 +177,15 @@ def _pages(device: Device) -> list[str]:
         *(f"/enrollment/quarantine/{each.pk}/" for each in Quarantine.objects.all()),
         *(f"/settings/people/{each.pk}/" for each in people),
         *(f"/settings/people/{each.pk}/deactivate/" for each in people[:1]),
+        *(
+            f"/settings/webhooks/{each.pk}/{page}"
+            for each in Subscription.objects.all()
+            for page in ("", "change/", "delete/")
+        ),
+        *(
+            f"/settings/webhooks/{each.subscription_id}/deliveries/{each.pk}/"
+            for each in Delivery.objects.all()
+        ),
     ]
 
 

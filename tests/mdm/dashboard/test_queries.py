@@ -19,6 +19,9 @@ from commands.models import Command, QueueEntry
 from mdm.accounts.models import User
 from mdm.audit.actor import Actor
 from mdm.models import Device
+from mdm.webhooks import deliveries, subscriptions
+from mdm.webhooks.models import Subscription
+from mdm.webhooks.outbox import emit
 from tests.mdm.dashboard.conftest import Enroll
 
 BASELINE = Path(__file__).with_name("queries.json")
@@ -57,6 +60,8 @@ def _paths() -> dict[str, str]:
         "roles": "/settings/people/roles/",
         "invite": "/settings/people/invite/",
         "tokens": "/settings/tokens/",
+        "webhooks": "/settings/webhooks/",
+        "webhook": f"/settings/webhooks/{Subscription.objects.order_by('pk')[0].pk}/",
         "audit": "/settings/audit/",
     }
 
@@ -80,6 +85,12 @@ def _populate(enroll: Enroll, admin: User, serials: list[str]) -> None:
             parameters={},
             enrollments=[device.enrollment_id for device in devices],
         )
+    for serial in serials:
+        subscriptions.create(
+            Actor.system("test"), name=serial, url="https://hook.example/", kinds=["device.*"]
+        )
+        emit("device.retired", "1", {"serial_number": serial, "udid": "", "name": ""})
+    deliveries.spread()
     failed = QueueEntry.objects.filter(enrollment__device=devices[-1])
     failed.filter(command__request_type="ProfileList").update(state="Error")
 
