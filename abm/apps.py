@@ -10,6 +10,8 @@ class AbmConfig(AppConfig):
     verbose_name = "Apple Business Manager"
 
     def ready(self) -> None:
+        from abm import health
         from abm.pages import registered
 
         registered.register()
+        health.register()

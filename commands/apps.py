@@ -11,13 +11,14 @@ class CommandsConfig(AppConfig):
     name = "commands"
 
     def ready(self) -> None:
-        from commands import catalog, connect, queue
+        from commands import catalog, connect, queue, times
         from commands.pages import registered
         from mdm import endpoints, signals, statements
         from mdm.accounts import rights
 
         endpoints.handle_connect_with(connect.connect)
         registered.register()
+        times.register()
         # A pasted command goes by its own name.
         rights.ALSO[:] = [
             each.request_type

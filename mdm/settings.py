@@ -63,6 +63,7 @@ INSTALLED_APPS = [
     "mdm.accounts",
     "mdm.audit",
     "mdm.webhooks",
+    "mdm.health",
     "commands",
     "abm",
     "profiles",
@@ -229,6 +230,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": timedelta(hours=1),
         "options": {"expires": 600},
     },
+    "look whether everything works": {
+        "task": "mdm.health.tasks.look_around",
+        "schedule": timedelta(minutes=1),
+        "options": {"expires": 55},
+    },
     "remove old runs and ledger entries": {
         "task": "abm.tasks.remove_old",
         "schedule": timedelta(hours=1),
@@ -237,6 +243,16 @@ CELERY_BEAT_SCHEDULE = {
 }
 # A sync may take long and mostly waits for Apple: it has workers of its own.
 CELERY_TASK_ROUTES = {"abm.tasks.*": {"queue": "abm"}}
+# That each queue is worked on shows a task that goes through it (mdm/health/pulse.py).
+CELERY_BEAT_SCHEDULE |= {
+    f"see that the queue {queue} is worked on": {
+        "task": "mdm.health.tasks.answer",
+        "schedule": timedelta(seconds=15),
+        "args": [queue],
+        "options": {"queue": queue, "expires": 15},
+    }
+    for queue in ("celery", *{route["queue"] for route in CELERY_TASK_ROUTES.values()})
+}
 
 # --- People -------------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from abm.assignment import UNANSWERED
 from abm.models import AbmDevice, DisownDevice, LedgerEntry, SyncRun
 from abm.wire.records import TIMES, OpType
 from mdm.standing import Tone
+from mdm.templatetags.guard import lasted
 
 Decision = LedgerEntry.Decision
 Source = LedgerEntry.Source
@@ -249,13 +250,4 @@ def _sentence(text: str) -> str:
     return text if not text or text.endswith((".", "!", "?")) else f"{text}."
 
 
-def duration(seconds: float) -> str:
-    """`0.4 s`, `12 s`, `2 min 5 s`, `1 h 3 min`."""
-    if seconds < 10:
-        return f"{max(0.0, seconds):.1f} s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s" if whole % 60 else f"{whole // 60} min"
-    return f"{whole // 3600:,} h {whole % 3600 // 60} min"
+duration = lasted

@@ -16,6 +16,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from mdm import navigation, standing
+from mdm.health.things import Thing
 from mdm.models import Device
 from mdm.tables import Column
 
@@ -88,6 +89,21 @@ def badge(word: str, tone: str, icon_name: str, title: str = "") -> SafeString:
         icon(icon_name),
         word,
     )
+
+
+_THING_ICONS = {
+    "good": "circle-check",
+    "busy": "progress",
+    "warning": "alert-triangle",
+    "bad": "alert-circle",
+    "off": "circle-off",
+}
+
+
+@register.simple_tag
+def health_badge(thing: Thing) -> SafeString:
+    """How it stands with a part of the server."""
+    return badge(thing.word, thing.tone, _THING_ICONS[thing.tone])
 
 
 def drawn_meter(parts: Sequence[tuple[str, str, int]], otherwise: str) -> SafeString:
@@ -192,6 +208,19 @@ def human(name: str) -> str:
 
 def _lower_unless_shouting(words: Iterable[str]) -> list[str]:
     return [w if i == 0 or w.isupper() else w.lower() for i, w in enumerate(words)]
+
+
+@register.filter
+def lasted(seconds: float) -> str:
+    """`0.4 s`, `12 s`, `2 min 5 s`, `1 h 3 min`."""
+    if seconds < 10:
+        return f"{max(0.0, seconds):.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s" if whole % 60 else f"{whole // 60} min"
+    return f"{whole // 3600:,} h {whole % 3600 // 60} min"
 
 
 @register.filter("hex")
