@@ -59,7 +59,7 @@ def apple(now: Pulse | None) -> Iterable[Thing]:
         synced = server.synced_at
         last = f" Synced last at {synced:%B %d, %H:%M} UTC." if synced else " Not synced yet."
         yield Thing(
-            group="Apple",
+            group=things.APPLE,
             name=f"Device enrollment service, {server}",
             tone=stands.tone,
             word=stands.word,

@@ -36,6 +36,9 @@ def take(actor: Actor, folder: Path, keep: int = 0) -> tuple[Path, Backup]:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         draft.touch(mode=0o600)
+    except OSError as error:
+        raise BackupFailed(f"{folder} cannot be written to: {error.strerror}.") from None
+    try:
         _run("pg_dump", "--format=custom", "--no-password", f"--file={draft}", _database())
         # What cannot be read is no backup.
         _run("pg_restore", "--list", str(draft))

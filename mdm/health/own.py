@@ -163,7 +163,7 @@ def second_admin(asked_by: int | None) -> Found:
 def backup(asked_by: int | None) -> Found:
     """A backup that somebody took, or said that they took."""
     newest = Backup.objects.order_by("-at").first()
-    how = "Run `manage.py backup <folder>` each night, or `manage.py backup_taken` after your own."
+    how = "Run “manage.py backup <folder>” each night, or “manage.py backup_taken” after your own."
     if newest is None:
         return Found(False, f"None is known of. {how}")
     words = f"The newest is of {newest.at:%B %d, %Y, %H:%M} UTC: {newest.how}."

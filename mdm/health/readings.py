@@ -60,7 +60,7 @@ def take_due() -> int:
 
 def register_own() -> None:
     register(IDENTITIES_ENDING, identities_ending, timedelta(hours=1))
-    register(PUSHES, pushes, timedelta(minutes=5))
+    register(PUSHES, pushes, timedelta(minutes=1))
 
 
 def identities_ending() -> Mapping[str, Any]:

@@ -29,6 +29,9 @@ from mdm.models import Enrollment
 from mdm.push import certificate as certificates
 from mdm.standing import Tone
 
+PROCESSES, WAITING, STORES, APPLE = "Processes", "Waiting work", "Stores", "Apple"
+_GROUPS = (PROCESSES, WAITING, STORES, APPLE)
+
 _STARTED = timezone.now()
 _LITTLE_ROOM = 2_000_000_000
 # What is due longer than that is not merely waiting for its second.
@@ -71,7 +74,8 @@ def everything() -> list[Thing]:
     """All things, in the order of the page."""
     now, _ = heartbeats()
     ordered = sorted(_sources, key=lambda each: each[0])
-    return [thing for _, source in ordered for thing in source(now)]
+    found = [thing for _, source in ordered for thing in source(now)]
+    return sorted(found, key=lambda thing: _GROUPS.index(thing.group))
 
 
 def urgent() -> list[Thing]:
@@ -100,7 +104,7 @@ def web(now: Pulse | None) -> Iterable[Thing]:
     """The web process that answers this very request."""
     taken, waiting = turns.load()
     yield Thing(
-        group="Processes",
+        group=PROCESSES,
         name="Web",
         tone="warning" if waiting > turns.TURNS else "good",
         word="Busy" if waiting > turns.TURNS else "Answers",
@@ -124,16 +128,16 @@ def beat(now: Pulse | None) -> Iterable[Thing]:
         return
     late = now.beat is None or timezone.now() - now.beat > LATE
     yield Thing(
-        group="Processes",
+        group=PROCESSES,
         name="Beat",
         tone="bad" if late else "good",
         word="Silent" if late else "Ticks",
-        evidence="It sends the tasks that are due: wake-ups, syncs, answers to be read."
-        if not late
+        evidence=f"It sent a task at {now.beat:%H:%M:%S} UTC."
+        if now.beat and not late
         else "Nothing is sent to the workers: devices are not woken, answers are not read, ABM is"
         " not synced.",
-        since=now.beat,
-        fix="Start the beat, once: `celery -A mdm beat`." if late else "",
+        since=now.beat if late else None,
+        fix="Start the beat, once: celery -A mdm beat." if late else "",
     )
 
 
@@ -149,20 +153,21 @@ def _queue(queue: str, now: Pulse | None) -> Thing:
     answered = now.answers.get(queue)
     if not alive:
         return Thing(
-            group="Processes",
+            group=PROCESSES,
             name=name,
             tone="bad",
             word="Nobody works",
             evidence=f"No worker takes its tasks; {lie}",
             since=known[0].at if known else answered,
-            fix=f"Start a worker: `celery -A mdm worker --queues {queue}`.",
+            fix=f"Start a worker: celery -A mdm worker --queues {queue}.",
         )
     names = ", ".join(worker.node for worker in alive[:5])
+    through = f" One was done at {answered:%H:%M:%S} UTC." if answered else ""
     # While the beat is silent nothing could have come through.
     ticks = now.beat is not None and moment - now.beat <= LATE
     if ticks and (answered is None or moment - answered > LATE) and _up_for(alive) > LATE:
         return Thing(
-            group="Processes",
+            group=PROCESSES,
             name=name,
             tone="warning",
             word="Busy",
@@ -172,12 +177,12 @@ def _queue(queue: str, now: Pulse | None) -> Thing:
             " worker, or restart this one.",
         )
     return Thing(
-        group="Processes",
+        group=PROCESSES,
         name=name,
         tone="good",
         word="Works",
-        evidence=f"{names}. {lie}",
-        since=answered or alive[0].at,
+        evidence=f"{names}.{through} {lie}",
+        since=min(worker.began for worker in alive),
     )
 
 
@@ -187,7 +192,7 @@ def _up_for(alive: list[pulse.Worker]) -> timedelta:
 
 def _unknown(name: str) -> Thing:
     return Thing(
-        group="Processes",
+        group=PROCESSES,
         name=name,
         tone="off",
         word="Not known",
@@ -209,7 +214,7 @@ def lag(name: str, oldest: datetime | None, what: str, blame: str) -> Thing:
     late = timezone.now() - oldest if oldest else timedelta(0)
     if oldest is None or late <= timedelta(0):
         return Thing(
-            group="Waiting work",
+            group=WAITING,
             name=name,
             tone="good",
             word="None is due",
@@ -217,7 +222,7 @@ def lag(name: str, oldest: datetime | None, what: str, blame: str) -> Thing:
         )
     behind = late > LAGGING
     return Thing(
-        group="Waiting work",
+        group=WAITING,
         name=name,
         tone="warning" if behind else "good",
         word="Behind" if behind else "In time",
@@ -242,7 +247,7 @@ def database(now: Pulse | None) -> Iterable[Thing]:
     took = (time.monotonic() - began) * 1000
     crowded = used > most * 0.9
     yield Thing(
-        group="Stores",
+        group=STORES,
         name="Postgres",
         tone="warning" if crowded else "good",
         word="Crowded" if crowded else "Answers",
@@ -253,20 +258,20 @@ def database(now: Pulse | None) -> Iterable[Thing]:
     )
     missing = sorted(_on_disk() - set(MigrationRecorder(connection).applied_migrations()))
     yield Thing(
-        group="Stores",
+        group=STORES,
         name="Migrations",
         tone="bad" if missing else "good",
         word="Missing" if missing else "Applied",
         evidence=", ".join(f"{app} {name}" for app, name in missing[:5])
         or "The database has the shape that this version wants.",
-        fix="Run `manage.py migrate`." if missing else "",
+        fix="Run manage.py migrate." if missing else "",
     )
 
 
 def redis(now: Pulse | None) -> Iterable[Thing]:
     if now is None:
         yield Thing(
-            group="Stores",
+            group=STORES,
             name="Redis",
             tone="bad",
             word="Away",
@@ -278,7 +283,7 @@ def redis(now: Pulse | None) -> Iterable[Thing]:
     full = now.largest and now.memory > now.largest * 0.9
     of = f" of {_bytes(now.largest)}" if now.largest else ""
     yield Thing(
-        group="Stores",
+        group=STORES,
         name="Redis",
         tone="warning" if full else "good",
         word="Nearly full" if full else "Answers",
@@ -294,7 +299,7 @@ def disk(now: Pulse | None) -> Iterable[Thing]:
     space = shutil.disk_usage(settings.ENV.state_dir)
     little = space.free < _LITTLE_ROOM
     yield Thing(
-        group="Stores",
+        group=STORES,
         name="Disk",
         tone="bad" if little else "good",
         word="Nearly full" if little else "Has room",
@@ -321,7 +326,7 @@ def push(now: Pulse | None) -> Iterable[Thing]:
     trouble = found.problem if found else ""
     some = f" Of {refused:,} devices Apple did not take the last one." if refused else ""
     yield Thing(
-        group="Apple",
+        group=APPLE,
         name="Push service (APNs)",
         tone="bad" if trouble else "off" if found is None else "good",
         word="Fails" if trouble else "Not set up" if found is None else "Works",
