@@ -48,6 +48,7 @@ def register() -> None:
             label="Mail",
             why="People are invited and get back in by mail.",
             look=mailing.look,
+            ask="Send me a mail",
             order=20,
             again=None,
         ),

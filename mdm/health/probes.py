@@ -50,7 +50,8 @@ class Found:
 class Probe:
     """`look` tries it, given the id of the person who asked. `again` is how often that is done by
     itself once it is good (each minute until then); None where only a person has it tried.
-    `button` leads to where it is put right; `lasting` holds for good once it was.
+    `ask` is the button that has it tried, `button` leads to where it is put right; what is
+    `lasting` holds for good once it was good.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Probe:
     again: timedelta | None = timedelta(hours=1)
     lasting: bool = False
     queue: str = DEFAULT_QUEUE
+    ask: str = "Check again"
     button: str = ""
     url_name: str = ""
     right: str = "server.read"

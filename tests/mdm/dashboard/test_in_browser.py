@@ -139,6 +139,8 @@ def _populate(admin: User, enroll: Enroll) -> dict[str, str]:
         "tokens": "/settings/tokens/",
         "new token": "/settings/tokens/new/",
         "audit": "/settings/audit/",
+        "health": "/settings/health/",
+        "dismiss": "/settings/health/backup/dismiss/",
         "password": "/accounts/password/change/",
         "second factor": "/accounts/2fa/",
     }

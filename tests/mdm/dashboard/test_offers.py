@@ -50,6 +50,7 @@ PLAIN = (
     *("/enrollment/refused/", "/enrollment/quarantine/", "/settings/push-certificate/"),
     *("/settings/people/", "/settings/people/invite/", "/settings/people/roles/"),
     *("/settings/tokens/", "/settings/tokens/new/", "/settings/audit/"),
+    *("/settings/health/", "/settings/health/backup/dismiss/"),
 )
 # Files: nobody is offered anything in them.
 FILES = {

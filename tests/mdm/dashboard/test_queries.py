@@ -58,6 +58,7 @@ def _paths() -> dict[str, str]:
         "invite": "/settings/people/invite/",
         "tokens": "/settings/tokens/",
         "audit": "/settings/audit/",
+        "health": "/settings/health/",
     }
 
 
