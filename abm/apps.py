@@ -10,8 +10,9 @@ class AbmConfig(AppConfig):
     verbose_name = "Apple Business Manager"
 
     def ready(self) -> None:
-        from abm import events
+        from abm import events, health
         from abm.pages import registered
 
         registered.register()
         events.register()
+        health.register()

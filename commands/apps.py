@@ -11,7 +11,7 @@ class CommandsConfig(AppConfig):
     name = "commands"
 
     def ready(self) -> None:
-        from commands import catalog, connect, events, queue
+        from commands import catalog, connect, events, queue, times
         from commands.pages import registered
         from mdm import endpoints, signals, statements
         from mdm.accounts import rights
@@ -19,6 +19,7 @@ class CommandsConfig(AppConfig):
         endpoints.handle_connect_with(connect.connect)
         registered.register()
         events.register()
+        times.register()
         # A pasted command goes by its own name.
         rights.ALSO[:] = [
             each.request_type

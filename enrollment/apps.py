@@ -12,6 +12,7 @@ class EnrollmentConfig(AppConfig):
         from enrollment.pages import registered
         from enrollment.wire.profile import PROFILE_IDENTIFIER
         from mdm import endpoints, identity, logs
+        from mdm.health import public_url
 
         registered.register()
         RemoveProfile.ends_management.add(PROFILE_IDENTIFIER)
@@ -19,6 +20,7 @@ class EnrollmentConfig(AppConfig):
         logs.hide_after("/ade/")
         logs.hide_after("/ade/sign-in/")
         identity.trust(authority.trusted)
+        public_url.believe(authority.trusted)
         endpoints.register(
             endpoint.PATH, endpoint.respond, methods=endpoint.METHODS, max_body=endpoint.MAX_BODY
         )

@@ -36,6 +36,12 @@ def current() -> Authority:
     return _loaded(row.pk, bytes(row.certificate), bytes(row.sealed_key))
 
 
+def certificate() -> x509.Certificate | None:
+    """The certificate of the authority that issues now; None before the first was made."""
+    row = CertificateAuthority.objects.filter(active=True).only("certificate").first()
+    return x509.load_der_x509_certificate(bytes(row.certificate)) if row else None
+
+
 def trusted() -> list[x509.Certificate]:
     """Every authority whose identities count, the retired ones too."""
     rows = CertificateAuthority.objects.values_list("certificate", flat=True)

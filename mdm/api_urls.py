@@ -30,6 +30,7 @@ from mdm.api.answers import NothingHere
 from mdm.api.devices import DeviceViewSet
 from mdm.api.docs import DocsView, SchemaView
 from mdm.api.enrollments import EnrollmentViewSet
+from mdm.api.health import BackupViewSet, HealthView
 from mdm.api.people import GrantViewSet, PersonViewSet, RightViewSet
 from mdm.api.quarantine import QuarantineViewSet
 from mdm.api.tokens import TokenViewSet
@@ -75,9 +76,11 @@ router.register("webhook-kinds", KindViewSet, basename="webhookkind")
 router.register("people", PersonViewSet, basename="person")
 router.register("grants", GrantViewSet, basename="grant")
 router.register("rights", RightViewSet, basename="right")
+router.register("backups", BackupViewSet, basename="backup")
 
 urlpatterns: list[URLPattern | URLResolver] = [
     *router.urls,
+    path("health/", HealthView.as_view(), name="health"),
     path("schema/", SchemaView.as_view(), name="schema"),
     path("docs/", DocsView.as_view(), name="docs"),
     re_path(r"", NothingHere.as_view(), name="nothing-here"),

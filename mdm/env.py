@@ -322,6 +322,7 @@ class Env:
         _rate,
         500,
         "How many devices a command to many wakes each second; 500 when empty.",
+    )
     webhook_networks: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = variable(
         "GUARD_WEBHOOK_NETWORKS",
         _networks,

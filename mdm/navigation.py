@@ -53,7 +53,7 @@ class Part:
     """A piece of a page that another app fills, for those who have its `right`; `context(subject)`
     gives what `template` needs.
 
-    Places and their subjects: "bar" (None), "devices.bulk" (None), "overview" (None);
+    Places and their subjects: "bar", "devices.bulk", "overview" and "overview.wide" (None);
     "device.actions", "device.menu", "device.danger", "device.notices" and "device.news" (the
     Device).
     """
@@ -93,25 +93,26 @@ class Attention:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expiry:
-    """Something that ends: what it is, when, what stops working then, and where to renew it."""
+    """Something that ends: what it is, when, what stops working then, and where to renew it, unless
+    nobody can yet.
+    """
 
     what: str
     at: datetime
     stops: str
-    button: str
-    url: str
+    button: str = ""
+    url: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """A line of the first-run checklist; its button is for those who have the `right`."""
+class Number:
+    """One of the large numbers of the overview, which leads to what it counts."""
 
     label: str
-    why: str
-    button: str
+    value: int
+    icon: str
+    words: str
     url: str
-    done: bool
-    right: str = "server.read"
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +132,7 @@ _parts: list[Part] = []
 _events: list[Events] = []
 _attention: list[Callable[[], Iterable[Attention]]] = []
 _expiries: list[Callable[[], Iterable[Expiry]]] = []
-_steps: list[tuple[int, Callable[[], Step]]] = []
+_numbers: list[tuple[int, Callable[[], Number]]] = []
 _pulses: list[Callable[[Any], Pulse]] = []
 
 
@@ -167,9 +168,10 @@ def add_expiries(source: Callable[[], Iterable[Expiry]]) -> None:
         _expiries.append(source)
 
 
-def add_step(source: Callable[[], Step], order: int) -> None:
-    if all(source is not known for _, known in _steps):
-        _steps.append((order, source))
+def add_number(source: Callable[[], Number], order: int) -> None:
+    """For those who have the right "server.read"; asked on each view of the overview."""
+    if all(source is not known for _, known in _numbers):
+        _numbers.append((order, source))
 
 
 def add_pulse(source: Callable[[Any], Pulse]) -> None:
@@ -207,8 +209,8 @@ def expiries() -> list[Expiry]:
     return sorted((item for source in _expiries for item in source()), key=lambda item: item.at)
 
 
-def steps() -> list[Step]:
-    return [source() for _, source in sorted(_steps, key=lambda step: step[0])]
+def numbers() -> list[Number]:
+    return [source() for _, source in sorted(_numbers, key=lambda number: number[0])]
 
 
 def pulse(device: Any) -> Pulse:

@@ -63,6 +63,7 @@ INSTALLED_APPS = [
     "mdm.accounts",
     "mdm.audit",
     "mdm.webhooks",
+    "mdm.health",
     "commands",
     "abm",
     "profiles",
@@ -244,6 +245,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": timedelta(hours=1),
         "options": {"expires": 600},
     },
+    "look whether everything works": {
+        "task": "mdm.health.tasks.look_around",
+        "schedule": timedelta(minutes=1),
+        "options": {"expires": 55},
+    },
     "remove old runs and ledger entries": {
         "task": "abm.tasks.remove_old",
         "schedule": timedelta(hours=1),
@@ -255,6 +261,16 @@ CELERY_BEAT_SCHEDULE = {
 CELERY_TASK_ROUTES = {
     "abm.tasks.*": {"queue": "abm"},
     "mdm.tasks.send_webhooks": {"queue": "webhooks"},
+}
+# That each queue is worked on shows a task that goes through it (mdm/health/pulse.py).
+CELERY_BEAT_SCHEDULE |= {
+    f"see that the queue {queue} is worked on": {
+        "task": "mdm.health.tasks.answer",
+        "schedule": timedelta(seconds=15),
+        "args": [queue],
+        "options": {"queue": queue, "expires": 15},
+    }
+    for queue in ("celery", *{route["queue"] for route in CELERY_TASK_ROUTES.values()})
 }
 
 # --- People -------------------------------------------------------------------------------------
@@ -389,6 +405,9 @@ SPECTACULAR_SETTINGS = {
         "ApprovalState": "commands.models.Approval.State",
         "RunState": "abm.models.SyncRun.State",
         "DeliveryState": "mdm.webhooks.models.Delivery.State",
+        "ThingState": "mdm.api.health.THING_STATES",
+        "ProbeState": "mdm.api.health.PROBE_STATES",
+        "HealthState": "mdm.api.health.HEALTH_STATES",
         "NameKind": "commands.serializers.NAME_KINDS",
         "ValidationErrorType": "drf_standardized_errors.openapi_serializers.ValidationErrorEnum",
         "ClientErrorType": "drf_standardized_errors.openapi_serializers.ClientErrorEnum",

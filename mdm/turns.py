@@ -52,6 +52,11 @@ class Turn:
                 _give(self._connection)
 
 
+def load() -> tuple[int, int]:
+    """How many turns of this process are taken now, and how many requests wait for one."""
+    return TURNS - len(_free), len(_waiting)
+
+
 def _take() -> BaseDatabaseWrapper:
     with _door:
         if _free:

@@ -14,6 +14,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mdm.settings")
 _django = get_wsgi_application()
 
 from mdm import bodies, endpoints  # noqa: E402 (the apps must be loaded first)
+from mdm.health import readiness  # noqa: E402
 from mdm.refusals import Refused  # noqa: E402
 from mdm.turns import Turn  # noqa: E402
 
@@ -29,6 +30,8 @@ gc.set_threshold(50_000, 20, 20)
 
 
 def application(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+    if environ["PATH_INFO"] == readiness.LIVE_PATH:
+        return readiness.live(start_response)
     endpoint = endpoints.find(environ["PATH_INFO"])
     if endpoint is None:
         return _through_django(environ, start_response)

@@ -16,10 +16,11 @@ class ProfilesConfig(AppConfig):
     def ready(self) -> None:
         from abm import signals
         from mdm import signals as core
-        from profiles import following
+        from profiles import following, health
         from profiles.pages import registered
 
         registered.register()
+        health.register()
 
         def on_changed(serial_numbers: list[str], **_: Any) -> None:
             following.tell(serial_numbers)

@@ -8,6 +8,7 @@ from django.db import connection
 from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 
 from abm.models import AbmDevice, Definition, Wish
+from abm.platforms import platform
 from profiles.models import Default, DeviceProfile, GroupProfile, Profile, Version
 
 
@@ -70,3 +71,14 @@ def unassigned() -> QuerySet[AbmDevice]:
     return AbmDevice.objects.filter(
         current=True, removed_at=None, wish__isnull=False, wish__definition=None
     )
+
+
+def systems_without_default() -> list[str]:
+    """The OSes, in words, of unassigned devices for which there is no general default."""
+    general = set(Default.objects.filter(server=None).values_list("os", flat=True))
+    rows = unassigned().order_by().values_list("os", "device_family")
+    found = set()
+    for os, family, _ in rows.annotate(count=Count("*")):
+        word = platform(os, family)
+        found.add("iOS" if word == "iPadOS" else word)
+    return [Default.OS(os).label for os in sorted(found - general - {""})]

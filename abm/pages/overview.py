@@ -1,4 +1,4 @@
-"""What ABM adds to the overview: what needs someone, when tokens end, the step of connecting."""
+"""What ABM adds to the overview: what needs someone, when tokens end."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from django.urls import reverse
 
 from abm import servers, state
 from abm.models import Server
-from mdm.navigation import Attention, Expiry, Step
+from mdm.navigation import Attention, Expiry
 
 
 def attention() -> Iterable[Attention]:
@@ -39,17 +39,6 @@ def expiries() -> Iterable[Expiry]:
                 button="Renew",
                 url=_url(server),
             )
-
-
-def connect_step() -> Step:
-    return Step(
-        label="Connect Apple Business Manager",
-        why="Then this server knows your devices before they are unpacked.",
-        button="Connect",
-        url=reverse("abm:servers"),
-        done=servers.connected().filter(sealed_token__isnull=False).exists(),
-        right="abm.connect",
-    )
 
 
 def _url(server: Server) -> str:

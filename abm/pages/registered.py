@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abm.pages import device, overview
+from abm.pages import device, overview, strip
 from mdm import navigation
 from mdm.navigation import Entry, Panel, Part
 
@@ -20,4 +20,4 @@ def register() -> None:
     navigation.add_events(device.events)
     navigation.add_attention(overview.attention)
     navigation.add_expiries(overview.expiries)
-    navigation.add_step(overview.connect_step, 20)
+    navigation.add_part(Part("overview.wide", "abm/strip.html", strip.context, right="server.read"))

@@ -7,14 +7,12 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
-from django.urls import reverse
 from django.utils import timezone
 
 from enrollment import links as domain
 from enrollment.errors import BadLink, ExpiredLink, UsedUpLink
 from enrollment.models import EnrollmentLink
 from mdm.audit.actor import Actor
-from mdm.navigation import Step
 from mdm.pages.frame import action, form_page, page, say, table_page
 from mdm.push import certificate
 from mdm.standing import Tone
@@ -68,17 +66,6 @@ def revoke(request: HttpRequest, pk: int) -> HttpResponse:
     domain.revoke(Actor.of(request), found)
     say(request, f"{found.name} lets nobody in any more.")
     return redirect("links")
-
-
-def first_link_step() -> Step:
-    return Step(
-        label="Make an enrollment link",
-        why="It leads a person with a device through the enrollment.",
-        button="Make a link",
-        url=reverse("link_create"),
-        done=EnrollmentLink.objects.exists(),
-        right="link.create",
-    )
 
 
 def state(found: EnrollmentLink) -> tuple[str, Tone, str, str]:

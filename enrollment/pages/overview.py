@@ -1,4 +1,4 @@
-"""What enrollment adds to the overview and to a device's timeline."""
+"""What enrollment adds to the overview, to what ends when, and to a device's timeline."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from django.db.models import Count, OuterRef, Q, Subquery, Sum
 from django.urls import reverse
 from django.utils import timezone
 
-from enrollment import apple
+from enrollment import apple, authority
 from enrollment.models import Arrival, RefusedArrival
 from enrollment.pages.arrivals import flag_words
 from mdm.models import Device
-from mdm.navigation import Attention, Event
+from mdm.navigation import Attention, Event, Expiry
 from profiles.models import Default
 
 _LATELY = timedelta(days=1)
@@ -71,6 +71,18 @@ def wrong_profile_attention() -> Iterable[Attention]:
             " gets the right one when it is next erased.",
             button="Show them",
             url=f"{reverse('arrivals')}?flag={Arrival.Flag.OTHER_PROFILE}",
+        )
+
+
+def expiries() -> Iterable[Expiry]:
+    """When the authority ends that issues devices' identities."""
+    certificate = authority.certificate()
+    if certificate is not None:
+        yield Expiry(
+            what="Certificate authority of the devices' identities",
+            at=certificate.not_valid_after_utc,
+            stops="No device can enroll, and none gets a new identity. Devices that are enrolled go"
+            " on with the one they have.",
         )
 
 

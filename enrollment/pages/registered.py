@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enrollment.pages import holding, links, overview, removal
+from enrollment.pages import holding, overview, removal
 from mdm import navigation
 from mdm.navigation import Entry, Part
 
@@ -18,7 +18,7 @@ def register() -> None:
     navigation.add_attention(overview.refused_attention)
     navigation.add_attention(overview.wrong_profile_attention)
     navigation.add_events(overview.events)
-    navigation.add_step(links.first_link_step, 20)
+    navigation.add_expiries(overview.expiries)
     navigation.add_part(
         Part("device.menu", "enrollment/pages/removal_menu.html", removal.menu, order=20)
     )

@@ -177,6 +177,11 @@ def recover(actor: Actor, user: User) -> str:
     return access_link(actor, user)
 
 
+def admins() -> QuerySet[User]:
+    """The people who are active and are admins now."""
+    return _admins(Grant.objects.current())
+
+
 def is_settled(user: User, *, without: SocialAccount | None = None) -> bool:
     """Whether this person can sign in: with a password that they chose, or with their account at
     an identity provider; where `without` is given, with another one than that.

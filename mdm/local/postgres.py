@@ -78,7 +78,7 @@ class Postgres:
         settings = {**_SETTINGS, **_preloads(), **self.settings}
         settings["unix_socket_directories"] = str(sockets.folder(self.state_dir))
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
-        command = (*_as_ordinary_user(), str(_binary("postgres")), "-D", str(self.data), *options)
+        command = (*_as_ordinary_user(), str(binary("postgres")), "-D", str(self.data), *options)
         # SIGINT is Postgres' fast shutdown: it ends sessions and leaves a clean cluster.
         return Child(
             "postgres",
@@ -92,7 +92,7 @@ class Postgres:
     def ready(self) -> bool:
         """Whether the server takes connections."""
         where = ("-h", str(sockets.folder(self.state_dir)), "-U", USER, "-d", "postgres")
-        command = (str(_binary("pg_isready")), "-q", *where)
+        command = (str(binary("pg_isready")), "-q", *where)
         return subprocess.run(command, check=False).returncode == 0
 
     def create_database(self, name: str = DATABASE) -> None:
@@ -110,7 +110,7 @@ class Postgres:
         draft.mkdir(mode=0o700)
         if os.geteuid() == 0 and not _unshare_works():
             os.chown(draft, _NOBODY, _NOBODY)
-        initdb = (str(_binary("initdb")), "-D", str(draft), "-U", USER, "-A", "trust")
+        initdb = (str(binary("initdb")), "-D", str(draft), "-U", USER, "-A", "trust")
         locale = ("--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C")
         command = (*_as_ordinary_user(), *initdb, "-E", "UTF8", "--data-checksums", *locale)
         done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -122,7 +122,7 @@ class Postgres:
     def _check_version(self) -> None:
         had = (self.data / "PG_VERSION").read_text().strip()
         shown = subprocess.run(
-            (_binary("postgres"), "--version"), capture_output=True, text=True, check=True
+            (binary("postgres"), "--version"), capture_output=True, text=True, check=True
         )
         have = shown.stdout.split()[-1].partition(".")[0]
         if had != have:
@@ -172,7 +172,8 @@ def _installed() -> Path:
     return Path(spec.origin).parent / "pginstall"
 
 
-def _binary(name: str) -> Path:
+def binary(name: str) -> Path:
+    """A program of the Postgres that is installed with GuardMDM. Raises MissingPart."""
     return _installed() / "bin" / name
 
 

@@ -1,11 +1,13 @@
-"""The first page: what needs someone, four numbers, enrollments by day, the first-run checklist."""
+"""The first page: what needs someone, four numbers, enrollments by day, what ends when, and the
+first-run checklist until all of it worked (`mdm/health/probes.py`).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 
+from django.conf import settings
 from django.db.models import Count
 from django.db.models.functions import TruncDate
 from django.http import HttpRequest, HttpResponse
@@ -17,8 +19,11 @@ from mdm import navigation, scope, standing
 from mdm.accounts.models import Grant
 from mdm.accounts.rights import Where
 from mdm.audit.actor import Actor
+from mdm.health import probes, readings, things
+from mdm.health.probes import Line
 from mdm.models import Device, EnrollmentPeriod, Quarantine
-from mdm.navigation import Attention, Expiry, Step
+from mdm.navigation import Attention, Expiry, Number
+from mdm.pages import health
 from mdm.pages.frame import page
 from mdm.push import certificate
 
@@ -31,7 +36,7 @@ def overview(request: HttpRequest) -> HttpResponse:
     actor = Actor.of(request)
     seen = actor.where("device.read")
     context = {
-        "numbers": _numbers(seen),
+        "numbers": _numbers(seen, whole="server.read" in actor),
         "enrollments": _enrollments_by_day(timezone.now().date(), seen),
         "held": [] if seen.everywhere else _held(actor),
         **(_server() if "server.read" in actor else {}),
@@ -41,13 +46,17 @@ def overview(request: HttpRequest) -> HttpResponse:
 
 def _server() -> dict[str, object]:
     """What is the business of those who look after the server."""
-    steps = navigation.steps()
+    lines = probes.lines()
+    first_run = probes.first_run(lines)
+    attention = [*health_attention(), *navigation.attention()]
+    if not first_run:
+        attention = [*_broken(lines), *attention]
     return {
-        "attention": navigation.attention(),
-        "expiries": navigation.expiries(),
+        "attention": sorted(attention, key=lambda item: item.tone != "danger"),
+        "expiries": sorted([*navigation.expiries(), *_tls(lines)], key=lambda item: item.at),
         "soon": timezone.now() + _SOON,
-        "steps": steps,
-        "first_run": not all(step.done for step in steps),
+        "first_run": first_run,
+        **health.checklist(lines),
     }
 
 
@@ -56,16 +65,9 @@ def _held(actor: Actor) -> list[Grant]:
     return list(Grant.objects.current().filter(user=actor.user_id).select_related("group"))
 
 
-@dataclass(frozen=True, slots=True)
-class Number:
-    label: str
-    value: int
-    icon: str
-    words: str
-    url: str
-
-
-def _numbers(seen: Where) -> list[Number]:
+def _numbers(seen: Where, *, whole: bool) -> list[Number]:
+    """Four of them: for who sees the whole server with what other apps count, else with the devices
+    that are about to come."""
     now = timezone.now()
     count = scope.within(Device.objects.all(), seen, "serial_number").aggregate(
         **{
@@ -73,15 +75,17 @@ def _numbers(seen: Where) -> list[Number]:
             for word in ("managed", "quiet", "suspect", "awaiting")
         }
     )
-    return [
+    coming = f"; {count['awaiting']:,} more on the way" if whole and count["awaiting"] else ""
+    own = [
         Number(label, count[word], icon, words, f"{reverse('devices')}?state={word}")
         for word, label, icon, words in (
-            ("managed", "Managed", "circle-check", "enrolled now"),
+            ("managed", "Managed", "circle-check", f"enrolled now{coming}"),
             ("quiet", "Quiet", "zzz", "no contact for 7 days"),
             ("suspect", "Suspect", "alert-triangle", "push problem or quarantine"),
             ("awaiting", "Awaiting", "hourglass", "enrollment not complete"),
         )
     ]
+    return [*own[:3], *navigation.numbers()] if whole else own
 
 
 def _enrollments_by_day(today: date, seen: Where) -> dict[str, object]:
@@ -158,22 +162,54 @@ def push_problem_attention() -> Iterable[Attention]:
         )
 
 
-def push_certificate_step() -> Step:
-    return Step(
-        label="Upload the push certificate",
-        why="Without it no device can enroll or be woken.",
-        button="Upload",
-        url=reverse("push_certificate"),
-        done=certificate.active() is not None,
-        right="push_certificate.install",
+def health_attention() -> Iterable[Attention]:
+    """What keeps the server itself from working."""
+    for thing in things.urgent():
+        yield Attention(
+            what=f"{thing.name}: {thing.word.lower()}.",
+            why=" ".join(filter(None, (thing.evidence, thing.fix))),
+            button="Open Health",
+            url=reverse("health"),
+            tone="danger" if thing.tone == "bad" else "warning",
+        )
+
+
+def identities_expiry() -> Iterable[Expiry]:
+    """The identities of devices that end soon, as one line."""
+    reading = readings.last(readings.IDENTITIES_ENDING)
+    if reading is None or not reading.data["count"]:
+        return
+    count = reading.data["count"]
+    yield Expiry(
+        what=f"Identities of {count:,} devices" if count > 1 else "The identity of a device",
+        at=datetime.fromisoformat(reading.data["first"]),
+        stops="A device goes on being managed with it, and cannot enroll again with it. A proxy"
+        " that checks dates turns the device away.",
+        button="Open the first device",
+        url=reverse("device_panel", args=[reading.data["device"], "identity"]),
     )
 
 
-def first_device_step() -> Step:
-    return Step(
-        label="Enroll the first device",
-        why="Open an enrollment link on it and follow what it says.",
-        button="Show the links",
-        url=reverse("links"),
-        done=Device.objects.filter(enrollment__enrolled_at__isnull=False).exists(),
-    )
+def _broken(lines: list[Line]) -> Iterable[Attention]:
+    """What worked once and does not now."""
+    for line in lines:
+        if not line.settled:
+            yield Attention(
+                what=f"{line.probe.label}: it worked, and does not now.",
+                why=line.result.found,
+                button="Open Health",
+                url=reverse("health"),
+            )
+
+
+def _tls(lines: list[Line]) -> Iterable[Expiry]:
+    """The certificate that the probe of the public address saw."""
+    for line in lines:
+        if line.result.ends_at is not None:
+            yield Expiry(
+                what=f"TLS certificate of {settings.ENV.public_url}",
+                at=line.result.ends_at,
+                stops="No device can connect: commands wait, and none can enroll.",
+                button="Open Health",
+                url=reverse("health"),
+            )

@@ -17,6 +17,7 @@ def register() -> None:
         Entry("People and roles", "people", "users", "Settings", 83, "people.read"),
         Entry("API tokens", "tokens", "key", "Settings", 84, "token.revoke"),
         Entry("Webhooks", "webhooks", "webhook", "Settings", 85),
+        Entry("Health", "health", "activity", "Settings", 88),
         Entry("Audit", "audit", "history", "Settings", 89, "audit.read"),
     ):
         navigation.add_entry(entry)
@@ -40,5 +41,4 @@ def register() -> None:
     ):
         navigation.add_attention(attention)
     navigation.add_expiries(overview.push_certificate_expiry)
-    navigation.add_step(overview.push_certificate_step, 10)
-    navigation.add_step(overview.first_device_step, 30)
+    navigation.add_expiries(overview.identities_expiry)

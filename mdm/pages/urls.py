@@ -8,6 +8,7 @@ from mdm.pages import (
     device,
     devices,
     first_admin,
+    health,
     overview,
     people,
     push_certificate,
@@ -68,5 +69,10 @@ urlpatterns = [
         webhooks.replay,
         name="webhook_replay",
     ),
+    path("settings/health/", health.health, name="health"),
+    path("settings/health/checks", health.checks, name="health_checks"),
+    path("settings/health/<slug:name>/check", health.check, name="health_check"),
+    path("settings/health/<slug:name>/dismiss/", health.dismiss, name="health_dismiss"),
+    path("settings/health/<slug:name>/restore", health.restore, name="health_restore"),
     path("settings/audit/", audit.events, name="audit"),
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from django import template
@@ -16,6 +16,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from mdm import navigation, standing
+from mdm.health.things import Thing
 from mdm.models import Device
 from mdm.tables import Column
 
@@ -67,6 +68,7 @@ def in_words(moment: datetime, now: datetime) -> str:
     return f"{words} ago" if seconds > 0 else f"in {words}"
 
 
+@register.filter("lasted")
 def duration(seconds: float) -> str:
     """`0.4 s`, `12 s`, `2 min 5 s`, `1 h 3 min`."""
     if seconds < 10:
@@ -77,11 +79,6 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s" if whole % 60 else f"{whole // 60} min"
     return f"{whole // 3600:,} h {whole % 3600 // 60} min"
-
-
-@register.filter
-def lasting(time: timedelta) -> str:
-    return duration(time.total_seconds())
 
 
 _UNITS = ((86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second"))
@@ -105,6 +102,21 @@ def badge(word: str, tone: str, icon_name: str, title: str = "") -> SafeString:
         icon(icon_name),
         word,
     )
+
+
+_THING_ICONS = {
+    "good": "circle-check",
+    "busy": "progress",
+    "warning": "alert-triangle",
+    "bad": "alert-circle",
+    "off": "circle-off",
+}
+
+
+@register.simple_tag
+def health_badge(thing: Thing) -> SafeString:
+    """How it stands with a part of the server."""
+    return badge(thing.word, thing.tone, _THING_ICONS[thing.tone])
 
 
 def drawn_meter(parts: Sequence[tuple[str, str, int]], otherwise: str) -> SafeString:

@@ -1,20 +1,29 @@
-"""What profiles add to the overview: what needs someone, and the step of setting a default."""
+"""What profiles add to the overview: what needs someone, and the number of unassigned devices."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from django.db.models import Count, Exists, OuterRef
+from django.db.models import Exists, OuterRef
 from django.urls import reverse
 from django.utils import timezone
 
 from abm.differences import counts_of
 from abm.models import Definition, Wish
-from abm.platforms import platform
 from abm.servers import connected
-from mdm.navigation import Attention, Step
+from mdm.navigation import Attention, Number
 from profiles import selectors
 from profiles.models import Default
+
+
+def unassigned_number() -> Number:
+    return Number(
+        "Unassigned",
+        selectors.unassigned().count(),
+        "circle-dashed",
+        "in ABM, no ADE profile",
+        f"{reverse('abm:devices')}?assignment=unassigned",
+    )
 
 
 def unassigned_attention() -> Iterable[Attention]:
@@ -22,7 +31,8 @@ def unassigned_attention() -> Iterable[Attention]:
     count = selectors.unassigned().count()
     if count:
         devices = "1 device is" if count == 1 else f"{count:,} devices are"
-        missing = _systems_without_default()
+        names = selectors.systems_without_default()
+        missing = f" There is no default for {', '.join(names)}." if names else ""
         yield Attention(
             what=f"{devices} Unassigned.",
             why="They are in Apple Business Manager and no rule gives them a profile, so they do"
@@ -30,17 +40,6 @@ def unassigned_attention() -> Iterable[Attention]:
             button="Show them",
             url=f"{reverse('abm:devices')}?assignment=unassigned",
         )
-
-
-def _systems_without_default() -> str:
-    general = set(Default.objects.filter(server=None).values_list("os", flat=True))
-    rows = selectors.unassigned().order_by().values_list("os", "device_family")
-    found = set()
-    for os, family, _ in rows.annotate(count=Count("*")):
-        word = platform(os, family)
-        found.add("iOS" if word == "iPadOS" else word)
-    names = [Default.OS(os).label for os in sorted(found - general - {""})]
-    return f" There is no default for {', '.join(names)}." if names else ""
 
 
 def waiting_attention() -> Iterable[Attention]:
@@ -110,15 +109,4 @@ def _refused() -> Iterable[Definition]:
         )
         .select_related("server")
         .order_by("pk")[:5]
-    )
-
-
-def default_step() -> Step:
-    return Step(
-        label="Set a default ADE profile",
-        why="Then every new device gets it without anybody doing anything.",
-        button="Set the defaults",
-        url=reverse("profiles:defaults"),
-        done=Default.objects.exists(),
-        right="profile.give",
     )

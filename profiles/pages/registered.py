@@ -23,4 +23,4 @@ def register() -> None:
     navigation.add_attention(overview.unassigned_attention)
     navigation.add_attention(overview.waiting_attention)
     navigation.add_attention(overview.misfit_attention)
-    navigation.add_step(overview.default_step, 25)
+    navigation.add_number(overview.unassigned_number, 10)

@@ -65,6 +65,8 @@ def paths(
     for each, state in zip(disown.devices.order_by("pk"), DisownDevice.State.values, strict=False):
         DisownDevice.objects.filter(pk=each.pk).update(state=state, sentence=f"Because: {state}.")
     return {
+        "overview": "/",
+        "servers": "/abm/servers/",
         "devices": "/abm/devices/",
         "devices, narrowed": f"/abm/devices/?q=C02&family=Mac&selection={token}",
         "removed": "/abm/devices/?listed=removed",

@@ -36,6 +36,7 @@ def test_the_schema_names_every_resource_and_every_error(api):
         "ade-profiles",
         "approvals",
         "arrivals",
+        "backups",
         "destructive-pauses",
         "devices",
         "enrollments",
@@ -54,6 +55,7 @@ def test_the_schema_names_every_resource_and_every_error(api):
         "webhooks",
         "people",
         "grants",
+        "health",
         "rights",
     }
     assert {"201", "400", "401", "403", "409"} <= set(

@@ -151,6 +151,8 @@ def _populate(admin: User, enroll: Enroll) -> dict[str, str]:
         "webhook": f"/settings/webhooks/{webhook.pk}/",
         "delivery": f"/settings/webhooks/{webhook.pk}/deliveries/{sent.pk}/",
         "audit": "/settings/audit/",
+        "health": "/settings/health/",
+        "dismiss": "/settings/health/backup/dismiss/",
         "password": "/accounts/password/change/",
         "second factor": "/accounts/2fa/",
     }

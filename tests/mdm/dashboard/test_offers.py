@@ -23,6 +23,7 @@ from enrollment import links
 from enrollment.models import Arrival, EnrollmentLink, Holding, RefusedArrival
 from mdm.accounts.models import ApiToken, Grant, User
 from mdm.accounts.rights import BY_NAME, Held, Role
+from mdm.health.models import ProbeResult
 from mdm.models import Device, Enrollment, Group, Quarantine
 from mdm.webhooks import subscriptions
 from mdm.webhooks.models import Delivery, Subscription
@@ -54,6 +55,7 @@ PLAIN = (
     *("/settings/people/", "/settings/people/invite/", "/settings/people/roles/"),
     *("/settings/tokens/", "/settings/tokens/new/", "/settings/audit/"),
     *("/settings/webhooks/", "/settings/webhooks/new/"),
+    *("/settings/health/", "/settings/health/checks", "/settings/health/backup/dismiss/"),
 )
 # Files: nobody is offered anything in them.
 FILES = {
@@ -83,6 +85,7 @@ def world(
     Pause.objects.create(began_by="x")
     Machine.new(udid=machine.udid, serial_number=machine.serial_number).authenticate()
     links.create(ADMIN, name="Class 7b", serial_number="S1")
+    ProbeResult.objects.create(name="mail", dismissed_at=timezone.now(), dismissed_because="x")
     User.objects.create_user("gone", "gone@example.com", is_active=False)
     _webhooks()
     _at_apple(connect, listed, noted)

@@ -63,6 +63,7 @@ def _paths() -> dict[str, str]:
         "webhooks": "/settings/webhooks/",
         "webhook": f"/settings/webhooks/{Subscription.objects.order_by('pk')[0].pk}/",
         "audit": "/settings/audit/",
+        "health": "/settings/health/",
     }
 
 

@@ -18,13 +18,12 @@ from enrollment.models import EnrollmentLink
 from lab.authority import Authority, Pair, ensure_authority
 from mdm import refusals
 from mdm.accounts.models import ApiToken, User
+from mdm.health.models import ProbeResult
 from mdm.models import PushCertificate, Quarantine
-from profiles import giving
-from tests.abm.connected import connect
 from tests.enrollment import factory
-from tests.machines import TOPIC, Machine
+from tests.machines import Machine
 from tests.mdm.dashboard.conftest import Enroll
-from tests.profiles.steps import ADMIN, make_profile
+from tests.mdm.health.steps import all_alive, all_good
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +39,7 @@ def test_the_overview_counts_as_the_list_does(signed_in: Client, enroll: Enroll)
 
     page = signed_in.get("/").content.decode()
 
-    for state in ("managed", "quiet", "suspect", "awaiting"):
+    for state in ("managed", "quiet", "suspect"):
         (number,) = re.findall(
             rf'stat" href="/devices/\?state={state}">.*?stat-number">(\d+)<', page, re.DOTALL
         )
@@ -49,29 +48,23 @@ def test_the_overview_counts_as_the_list_does(signed_in: Client, enroll: Enroll)
     assert "1 device cannot be woken." in page
 
 
-def test_a_new_server_says_what_to_do_first_until_it_is_done(
-    signed_in: Client, enroll: Enroll, settings: Settings
+def test_a_new_server_says_what_to_do_first_until_all_of_it_worked(
+    signed_in: Client, settings: Settings
 ) -> None:
     settings.ENV = dataclasses.replace(settings.ENV, device_ca=factory.root())
+    all_alive()
     assert "First steps" in signed_in.get("/").content.decode()
-    now = timezone.now()
-    PushCertificate.objects.create(
-        topic=TOPIC,
-        certificate="",
-        sealed_key=b"",
-        serial="1",
-        not_before=now,
-        not_after=now + timedelta(days=300),
-    )
-    signed_in.post("/enrollment/links/new/", {"name": "x", "max_uses": "1", "expires": ""})
-    enroll()
-    connect()
-    giving.set_default(ADMIN, "iOS", None, make_profile())
+    all_good()
 
     page = signed_in.get("/").content.decode()
 
     assert "First steps" not in page
     assert "Needs attention" not in page
+    ProbeResult.objects.filter(name="mail").update(good=False, found="550 no such user")
+    page = signed_in.get("/").content.decode()
+    assert "First steps" not in page
+    assert "Mail: it worked, and does not now." in page
+    assert "550 no such user" in page
 
 
 def test_the_chart_has_each_of_thirty_days(signed_in: Client, enroll: Enroll) -> None:
