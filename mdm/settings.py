@@ -198,6 +198,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": timedelta(hours=1),
         "options": {"expires": 600},
     },
+    "seal the audit log": {
+        "task": "mdm.tasks.seal_audit",
+        "schedule": timedelta(seconds=5),
+        "options": {"expires": 5},
+    },
     # Every 5 minutes for every server in ABM: Apple asks for no less, and nobody should wait more.
     "sync with ABM": {
         "task": "abm.tasks.sync_due",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from celery import shared_task
 
 from mdm import retention
+from mdm.audit import seal
 from mdm.push import wake
 
 
@@ -19,3 +20,9 @@ def remove_old() -> None:
     """Remove history whose time is over, and sessions that have ended (mdm/retention.py)."""
     retention.remove_old()
     retention.remove_sessions()
+
+
+@shared_task(name="mdm.tasks.seal_audit")
+def seal_audit() -> None:
+    """Add to the audit log's chain what is not in it yet (mdm/audit/seal.py)."""
+    seal.seal()
