@@ -195,4 +195,5 @@ TABLES = (
     _ESCROW,
     _all("webhooks_event", "at"),
     _all("mdm_refusal", "hour"),
+    _all("audit_refusedrequest", "hour"),
 )

@@ -217,9 +217,7 @@ class _Suspect:
         return Break(self.number, self.event, what)
 
 
-def _breaks(
-    key: bytes, rows: Iterator[Row], report: Report, known: Head | None
-) -> Iterator[Break]:
+def _breaks(key: bytes, rows: Iterator[Row], report: Report, known: Head | None) -> Iterator[Break]:
     """Walk the chain, counting in `report`, and tell where it does not hold."""
     suspect: _Suspect | None = None
     for number, stored, *columns in rows:
