@@ -373,6 +373,7 @@ SPECTACULAR_SETTINGS = {
         "QuarantineState": "mdm.models.Quarantine.State",
         "UploadState": "abm.models.TokenUpload.State",
         "ApprovalState": "commands.models.Approval.State",
+        "ActorKind": "mdm.audit.models.AuditEvent.ActorKind",
         "RunState": "abm.models.SyncRun.State",
         "NameKind": "commands.serializers.NAME_KINDS",
         "ValidationErrorType": "drf_standardized_errors.openapi_serializers.ValidationErrorEnum",

@@ -49,4 +49,8 @@ urlpatterns = [
     path("settings/tokens/new/", tokens.create, name="token_create"),
     path("settings/tokens/<slug:key>/revoke", tokens.revoke, name="token_revoke"),
     path("settings/audit/", audit.events, name="audit"),
+    path("settings/audit/export.csv", audit.export, name="audit_export"),
+    path("settings/audit/refused/", audit.refused, name="audit_refused"),
+    path("settings/audit/refused/export.csv", audit.export_refused, name="audit_refused_export"),
+    path("settings/audit/<int:pk>/", audit.event, name="audit_event"),
 ]

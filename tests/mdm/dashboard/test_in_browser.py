@@ -15,6 +15,7 @@ from commands.models import Command, QueueEntry
 from enrollment import links
 from mdm.accounts.models import User
 from mdm.audit.actor import Actor
+from mdm.audit.models import AuditEvent
 from mdm.models import Device, InventorySection
 from tests.machines import Machine
 from tests.mdm.dashboard.conftest import AXE, PASSWORD, Enroll
@@ -139,6 +140,8 @@ def _populate(admin: User, enroll: Enroll) -> dict[str, str]:
         "tokens": "/settings/tokens/",
         "new token": "/settings/tokens/new/",
         "audit": "/settings/audit/",
+        "audit event": f"/settings/audit/{AuditEvent.objects.earliest('pk').pk}/",
+        "audit, refused": "/settings/audit/refused/",
         "password": "/accounts/password/change/",
         "second factor": "/accounts/2fa/",
     }

@@ -18,6 +18,7 @@ from commands import queue
 from commands.models import Command, QueueEntry
 from mdm.accounts.models import User
 from mdm.audit.actor import Actor
+from mdm.audit.models import AuditEvent
 from mdm.models import Device
 from tests.mdm.dashboard.conftest import Enroll
 
@@ -58,6 +59,9 @@ def _paths() -> dict[str, str]:
         "invite": "/settings/people/invite/",
         "tokens": "/settings/tokens/",
         "audit": "/settings/audit/",
+        "audit, narrowed": "/settings/audit/?q=admin&action=command.send&since=2026-01-01",
+        "audit event": f"/settings/audit/{AuditEvent.objects.order_by('pk')[0].pk}/",
+        "audit, refused": "/settings/audit/refused/",
     }
 
 
