@@ -8,6 +8,7 @@ from rest_framework import mixins, serializers, viewsets
 
 from mdm.audit import selectors
 from mdm.audit.models import AuditEvent, RefusedRequest
+from mdm.pagination import NewestFirst
 
 
 class AuditEventSerializer(serializers.ModelSerializer[AuditEvent]):
@@ -56,7 +57,7 @@ class AuditEventFilter(django_filters.FilterSet):  # type: ignore[misc]
     search = django_filters.CharFilter(
         method="filter_search",
         max_length=100,
-        label="Part of a person, action or subject; or an address or a request id.",
+        label="Part of a person or an action, how a subject begins, an address or a request id.",
     )
     since = django_filters.IsoDateTimeFilter(field_name="at", lookup_expr="gte")
     until = django_filters.IsoDateTimeFilter(field_name="at", lookup_expr="lt")
@@ -78,6 +79,12 @@ class AuditEventFilter(django_filters.FilterSet):  # type: ignore[misc]
         return selectors.search(queryset, value)
 
 
+class InTime(NewestFirst):
+    """By when it was, as the indexes have it."""
+
+    ordering = "-at"
+
+
 class AuditEventViewSet(
     mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[AuditEvent]
 ):
@@ -87,6 +94,7 @@ class AuditEventViewSet(
     queryset = AuditEvent.objects.all()
     serializer_class = AuditEventSerializer
     filterset_class = AuditEventFilter
+    pagination_class = InTime
     lookup_value_converter = "int"
 
 

@@ -9,6 +9,7 @@ from django.db import connection
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
+from mdm.accounts.models import User
 from mdm.audit.models import AuditEvent, RefusedRequest
 
 Events = QuerySet[AuditEvent]
@@ -16,6 +17,9 @@ Refusals = QuerySet[RefusedRequest]
 
 # Where sealing is so far behind, something is wrong with it.
 _LATE = timedelta(minutes=5)
+
+# Who is looked for by a part of their name: so many people.
+_PEOPLE = 50
 
 # One look into the index for each, where DISTINCT would read all rows.
 _ACTIONS = """
@@ -37,19 +41,28 @@ def actions() -> list[str]:
 
 
 def search(events: Events, text: str) -> Events:
-    """Events whose person, action or subject contains `text`, or that are from this address or of
-    this request. One or two letters are looked for where a name begins.
+    """Events of someone, or about something, whose name begins with `text`, of a person or action
+    that contains it, from this address, or of this request.
     """
     text = text.replace("\0", "").strip()[:100]
     if not text:
         return events
     alike = [action for action in actions() if text.lower() in action]
-    named = (
-        Q(actor_name__ilike=text) | Q(subject_id__ilike=text)
-        if len(text) > 2
-        else Q(actor_name__startswith=text) | Q(subject_id__startswith=text)
+    known = User.objects.filter(
+        Q(first_name__icontains=text)
+        | Q(last_name__icontains=text)
+        | Q(username__icontains=text)
+        | Q(email__icontains=text)
     )
-    return events.filter(named | Q(action__in=alike) | Q(address=text) | Q(request_id=text))
+    people = [str(pk) for pk in known.order_by("pk").values_list("pk", flat=True)[:_PEOPLE]]
+    return events.filter(
+        Q(actor_name__istartswith=text)
+        | Q(actor_kind=AuditEvent.ActorKind.PERSON, actor_id__in=people)
+        | Q(subject_id__startswith=text)
+        | Q(action__in=alike)
+        | Q(address=text)
+        | Q(request_id=text)
+    )
 
 
 def search_refused(refusals: Refusals, text: str) -> Refusals:

@@ -182,6 +182,7 @@ TABLE = Table(
     label="Audit",
     one="event",
     many="events",
+    order=("-at", "-id"),
     search=_search,
     search_hint="Person, action, subject, address or request id",
     export_url="/settings/audit/export.csv",

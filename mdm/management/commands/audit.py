@@ -15,8 +15,8 @@ from django.utils.dateparse import parse_date, parse_datetime
 
 from mdm.audit import export
 from mdm.audit import seal as chain
-from mdm.audit.actor import Actor
 from mdm.csv_export import harmless
+from mdm.management.actor import command_line
 
 
 class Command(BaseCommand):
@@ -42,7 +42,7 @@ class Command(BaseCommand):
 
     def verify(self, options: dict[str, Any]) -> None:
         try:
-            report = chain.verify(_ACTOR, options["head"])
+            report = chain.verify(command_line(), options["head"])
         except chain.ChainError as error:
             raise CommandError(str(error)) from None
         for each in report.breaks:
@@ -63,7 +63,7 @@ class Command(BaseCommand):
         since, until = options["since"], options["until"]
         asked = {"since": since, "until": until}
         narrowed = {name: moment.isoformat() for name, moment in asked.items() if moment}
-        export.note(_ACTOR, "events", {"format": options["format"], **narrowed})
+        export.note(command_line(), "events", {"format": options["format"], **narrowed})
         write = self._csv() if options["format"] == "csv" else self._json
         # A transaction, so that rows are fetched as they are printed and not all beforehand.
         with transaction.atomic():
@@ -107,6 +107,3 @@ def _moment(text: str) -> datetime:
     if found is None:
         raise ArgumentTypeError("give a date such as 2026-11-30, or with a time 2026-11-30T12:00")
     return found if found.tzinfo else found.replace(tzinfo=UTC)
-
-
-_ACTOR = Actor.system("command line")

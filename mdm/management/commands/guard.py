@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import base64
-import getpass
 import json
 import re
 import sys
@@ -34,9 +33,9 @@ from enrollment import links
 from enrollment.errors import EnrollmentError
 from enrollment.serializers import LinkSerializer
 from mdm import search
-from mdm.audit.actor import Actor
 from mdm.audit.record import NotAllowed
 from mdm.management import printing
+from mdm.management.actor import command_line
 from mdm.models import Device
 from mdm.serializers import DeviceSerializer, EnrollmentSerializer
 
@@ -67,7 +66,7 @@ class Command(BaseCommand):
         expires: timedelta | None = options["expires"]
         try:
             link = links.create(
-                _actor(),
+                command_line(),
                 name=options["name"],
                 max_uses=options["uses"],
                 expires_at=timezone.now() + expires if expires else None,
@@ -263,19 +262,11 @@ def _value(text: str) -> str:
 # --- What is done -------------------------------------------------------------------------------
 
 
-def _actor() -> Actor:
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):
-        user = "unknown"
-    return Actor.system(f"command line ({user})")
-
-
 def _find(names: list[str]) -> Found:
     """Receivers by serial number, or else by UDID."""
-    found = receivers.find(_actor(), {NameKind.SERIAL_NUMBER: names})
+    found = receivers.find(command_line(), {NameKind.SERIAL_NUMBER: names})
     others = [one.name.text for one in found.unfound]
-    by_udid = receivers.find(_actor(), {NameKind.UDID: others})
+    by_udid = receivers.find(command_line(), {NameKind.UDID: others})
     known = {name.text for name in by_udid.enrollments.values()}
     found.enrollments.update(by_udid.enrollments)
     found.unfound = [
@@ -293,7 +284,7 @@ def _enqueue(
     refused = [{"name": one.name.text, "reason": one.reason} for one in found.unfound]
     try:
         sent = queue.enqueue(
-            _actor(),
+            command_line(),
             request_type=request_type,
             parameters=parameters,
             enrollments=found.enrollments,
