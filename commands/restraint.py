@@ -200,20 +200,21 @@ def _decide(actor: Actor, approval_id: int, state: Approval.State, note: str) ->
 
 
 def _check_second(actor: Actor, command: Command) -> None:
-    allow(actor, "approval.decide")
+    right = rights.BY_NAME["approval.decide"]
+    allow(actor, right.name)
     if actor.kind != Kind.PERSON or actor.user_id is None:
-        raise NotAllowed("A person decides this, signed in to the dashboard.")
+        raise NotAllowed(right.name, "A person decides this, signed in to the dashboard.")
     if actor.user_id == command.asked_by_id:
-        raise NotAllowed("You asked for it yourself; someone else decides.")
+        raise NotAllowed(right.name, "You asked for it yourself; someone else decides.")
     now = timezone.now()
     user = User.objects.get(pk=actor.user_id)
-    right = rights.BY_NAME["approval.decide"]
     given = [each.given_at for each in user.grants.current() if each.held.has(right)]
     since = max(user.trusted_since, min(given, default=now))
     if since > now - TRUST_AFTER:
         raise NotAllowed(
+            right.name,
             f"You can decide this from {since + TRUST_AFTER:%B %-d, %H:%M} UTC on: whoever got the"
-            " right to approve, or access to this account, just now waits a day."
+            " right to approve, or access to this account, just now waits a day.",
         )
 
 

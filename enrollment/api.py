@@ -16,17 +16,21 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from enrollment import links, minimum
-from enrollment.errors import BadLink, BadMinimum
+from enrollment.errors import BadLink, BadMinimum, Closed
 from enrollment.models import Arrival, EnrollmentLink, MinimumOS, RefusedArrival
 from enrollment.serializers import (
     ArrivalSerializer,
+    LinkAddressSerializer,
     LinkSerializer,
     MinimumOSSerializer,
     NewLinkSerializer,
+    ReadingSerializer,
     RefusedArrivalSerializer,
     ShownLinkSerializer,
 )
+from mdm.api.errors import Conflict
 from mdm.audit.actor import Actor
+from mdm.audit.record import NoReason
 
 
 class LinkViewSet(
@@ -38,6 +42,7 @@ class LinkViewSet(
         "list": "server.read",
         "retrieve": "server.read",
         "create": "link.create",
+        "address": "link.create",
         "revoke": "link.revoke",
     }
     queryset = EnrollmentLink.objects.defer("sealed_token", "token_sha256")
@@ -58,6 +63,21 @@ class LinkViewSet(
         return Response(
             shown, status=status.HTTP_201_CREATED, headers={"Cache-Control": "no-store"}
         )
+
+    @extend_schema(request=ReadingSerializer, responses=LinkAddressSerializer)
+    @action(detail=True, methods=["post"])
+    def address(self, request: Request, **kwargs: Any) -> Response:
+        """The address of an open link, for who says what for; the audit log keeps it."""
+        wanted = ReadingSerializer(data=request.data)
+        wanted.is_valid(raise_exception=True)
+        link = EnrollmentLink.objects.get(pk=self.get_object().pk)
+        try:
+            url = links.read_address(Actor.of(request), link, wanted.validated_data["reason"])
+        except NoReason as missing:
+            raise ValidationError({"reason": [str(missing)]}) from None
+        except Closed as closed:
+            raise Conflict(str(closed)) from None
+        return Response({"url": url}, headers={"Cache-Control": "no-store"})
 
     @extend_schema(request=None, responses=LinkSerializer)
     @action(detail=True, methods=["post"])

@@ -18,7 +18,7 @@ from enrollment.errors import BadLink, Closed, ExpiredLink, RevokedLink, Unknown
 from enrollment.models import EnrollmentLink
 from enrollment.wire.profile import AccessRights
 from mdm.audit.actor import Actor
-from mdm.audit.record import allow, record
+from mdm.audit.record import allow, record, record_reading
 from mdm.secrets import seal, unseal
 
 MAX_USES = 100_000
@@ -69,9 +69,23 @@ def revoke(actor: Actor, link: EnrollmentLink) -> EnrollmentLink:
 
 
 def url(link: EnrollmentLink) -> str:
-    """The address to give to people; whoever knows it can enroll a device."""
+    """The address to give to people; whoever knows it can enroll a device. For who made the link
+    just now; later it is `read_address`.
+    """
     token = unseal(_PURPOSE, link.sealed_token).decode()
     return f"{settings.ENV.public_url}/enroll/{token}/"
+
+
+def read_address(actor: Actor, link: EnrollmentLink, reason: str) -> str:
+    """The address of a link that was made earlier, for who says what for. Raises Closed,
+    NotAllowed, NoReason.
+    """
+    allow(actor, "link.create")
+    problem = closed(link)
+    if problem is not None:
+        raise problem
+    record_reading(actor, "link.read_address", reason, subject_kind="link", subject_id=link.pk)
+    return url(link)
 
 
 def follow(token: str) -> EnrollmentLink:

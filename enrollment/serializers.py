@@ -52,8 +52,20 @@ class NewLinkSerializer(serializers.Serializer[Any]):
     )
 
 
+class ReadingSerializer(serializers.Serializer[Any]):
+    """What a secret is shown for."""
+
+    reason = serializers.CharField(max_length=200)
+
+
+class LinkAddressSerializer(serializers.Serializer[Any]):
+    """What to open on the device."""
+
+    url = serializers.CharField(read_only=True)
+
+
 class ShownLinkSerializer(LinkSerializer):
-    """A new link with its address, the only time that the API shows it."""
+    """A new link with its address; later it is asked for with a reason."""
 
     url = serializers.CharField(read_only=True)
 

@@ -27,6 +27,7 @@ from enrollment.api import (
     RefusedArrivalViewSet,
 )
 from mdm.api.answers import NothingHere
+from mdm.api.audit import AuditEventViewSet, RefusedRequestViewSet
 from mdm.api.devices import DeviceViewSet
 from mdm.api.docs import DocsView, SchemaView
 from mdm.api.enrollments import EnrollmentViewSet
@@ -73,6 +74,8 @@ router.register("tokens", TokenViewSet, basename="token")
 router.register("webhooks", WebhookViewSet, basename="webhook")
 router.register("webhook-deliveries", DeliveryViewSet, basename="webhookdelivery")
 router.register("webhook-kinds", KindViewSet, basename="webhookkind")
+router.register("audit-events", AuditEventViewSet, basename="auditevent")
+router.register("refused-requests", RefusedRequestViewSet, basename="refusedrequest")
 router.register("people", PersonViewSet, basename="person")
 router.register("grants", GrantViewSet, basename="grant")
 router.register("rights", RightViewSet, basename="right")

@@ -299,9 +299,9 @@ class Env:
         "GUARD_HISTORY_DAYS",
         _history_days,
         400,
-        "For how many days finished commands, answers, check-in messages, the escrow of ended"
-        " enrollments, and ABM's sync runs and ledger are kept; at least 7. Events and their"
-        " deliveries go after 30 days. The audit log is kept for good.",
+        "For how many days finished commands, answers, check-in messages, refused requests, the"
+        " escrow of ended enrollments, and ABM's sync runs and ledger are kept; at least 7. Events"
+        " and their deliveries go after 30 days. The audit log is kept for good.",
     )
     destructive_budget: tuple[tuple[str, int], ...] = variable(
         "GUARD_DESTRUCTIVE_BUDGET",

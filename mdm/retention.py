@@ -198,4 +198,5 @@ TABLES = (
     _all("webhooks_delivery", "at", OF_A_MONTH),
     _all("webhooks_event", "at", OF_A_MONTH),
     _all("mdm_refusal", "hour"),
+    _all("audit_refusedrequest", "hour"),
 )

@@ -214,6 +214,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": timedelta(hours=1),
         "options": {"expires": 600},
     },
+    "seal the audit log": {
+        "task": "mdm.tasks.seal_audit",
+        "schedule": timedelta(seconds=5),
+        "options": {"expires": 5},
+    },
     # Every 5 minutes for every server in ABM: Apple asks for no less, and nobody should wait more.
     "sync with ABM": {
         "task": "abm.tasks.sync_due",
@@ -403,6 +408,7 @@ SPECTACULAR_SETTINGS = {
         "QuarantineState": "mdm.models.Quarantine.State",
         "UploadState": "abm.models.TokenUpload.State",
         "ApprovalState": "commands.models.Approval.State",
+        "ActorKind": "mdm.audit.models.AuditEvent.ActorKind",
         "RunState": "abm.models.SyncRun.State",
         "DeliveryState": "mdm.webhooks.models.Delivery.State",
         "ThingState": "mdm.api.health.THING_STATES",

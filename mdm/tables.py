@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from django.db.models import F, QuerySet
 from django.http import HttpRequest, QueryDict
@@ -44,7 +44,8 @@ class Column:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filter:
     """One chip: `choices()` are offered, `apply` narrows the rows to the one chosen; what is shown
-    while none is chosen is called `otherwise`.
+    while none is chosen is called `otherwise`. A "date" is typed in, and a "hidden" one comes from
+    a link of another page; neither has choices.
     """
 
     key: str
@@ -52,6 +53,7 @@ class Filter:
     choices: Callable[[], Choices]
     apply: Callable[[QuerySet[Any], str], QuerySet[Any]]
     otherwise: str = "any"
+    kind: Literal["select", "date", "hidden"] = "select"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +81,11 @@ class Table:
     @property
     def extra(self) -> list[str]:
         return [column.key for column in self.columns if column.extra]
+
+    @property
+    def keys(self) -> set[str]:
+        """The names in a query that say which rows are meant."""
+        return {"q", *(chip.key for chip in self.filters)}
 
     def narrow(self, rows: QuerySet[Any], query: QueryDict) -> QuerySet[Any]:
         """The rows that the search and the filters in `query` leave, in its order."""
@@ -147,6 +154,7 @@ class Chip:
     choices: Choices
     without: str
     otherwise: str
+    kind: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -263,9 +271,8 @@ class View:
     @property
     def filter_query(self) -> str:
         """The part of the query that says which rows are meant, for exports and selections."""
-        known = {"q", *(chip.key for chip in self.table.filters)}
         kept = QueryDict(mutable=True)
-        for key in sorted(known):
+        for key in sorted(self.table.keys):
             if self.query.get(key):
                 kept[key] = self.query.get(key, "")
         return kept.urlencode()
@@ -281,6 +288,7 @@ class View:
             word=word,
             choices=choices,
             otherwise=chip.otherwise,
+            kind=chip.kind,
             without=self._url(**{chip.key: "", "page": ""}),
         )
 

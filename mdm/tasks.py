@@ -5,6 +5,7 @@ from __future__ import annotations
 from celery import shared_task
 
 from mdm import retention
+from mdm.audit import seal
 from mdm.push import wake
 from mdm.webhooks import reminders, sending
 
@@ -32,3 +33,9 @@ def send_webhooks() -> None:
 def tell_of_expiries() -> None:
     """Tell of what ends soon (mdm/webhooks/reminders.py)."""
     reminders.tell()
+
+
+@shared_task(name="mdm.tasks.seal_audit")
+def seal_audit() -> None:
+    """Add to the audit log's chain what is not in it yet (mdm/audit/seal.py)."""
+    seal.seal()

@@ -3,7 +3,7 @@
 from django.conf import settings
 from django.urls import include, path, re_path
 
-from mdm.accounts.views import nothing_here
+from mdm.accounts.views import RecoveryCodes, RecoveryCodesFile, nothing_here
 from mdm.api.answers import NothingHere
 
 urlpatterns = [
@@ -15,6 +15,8 @@ urlpatterns = [
     path("", include("profiles.pages.urls")),
     path("enroll/", include("enrollment.urls")),
     re_path(r"^accounts/(3rdparty/(login|signup)|social)/", nothing_here),
+    path("accounts/2fa/recovery-codes/", RecoveryCodes.as_view()),
+    path("accounts/2fa/recovery-codes/download/", RecoveryCodesFile.as_view()),
     path("accounts/", include("allauth.urls")),
     path("api/v1/", include("mdm.api_urls")),
     re_path(r"^api/", NothingHere.as_view()),

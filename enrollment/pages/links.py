@@ -10,14 +10,17 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 
 from enrollment import links as domain
-from enrollment.errors import BadLink, ExpiredLink, UsedUpLink
+from enrollment.errors import BadLink, Closed, ExpiredLink, UsedUpLink
 from enrollment.models import EnrollmentLink
 from mdm.audit.actor import Actor
+from mdm.audit.record import NoReason
 from mdm.pages.frame import action, form_page, page, say, table_page
 from mdm.push import certificate
 from mdm.standing import Tone
 from mdm.tables import Column, Table
 
+# The link in the session that was made just now.
+_MADE = "link_made"
 _EXPIRES = (("1", "in a day"), ("7", "in 7 days"), ("30", "in 30 days"), ("", "never"))
 
 
@@ -48,16 +51,43 @@ def create(request: HttpRequest) -> HttpResponse:
         context["errors"] = {refused.field: str(refused)}
         return render(request, "enrollment/pages/create.html", context, status=422)
     say(request, f"{made.name} is open.")
+    request.session[_MADE] = made.pk
     return redirect("link", made.pk)
 
 
 @page("link.create")
 def link(request: HttpRequest, pk: int) -> HttpResponse:
-    """One link with its address; whoever knows the address can enroll a device."""
+    """One link; with its address once, for who made it just now."""
     found = get_object_or_404(EnrollmentLink, pk=pk)
-    closed = domain.closed(found)
-    context = {"link": found, "closed": closed, "address": "" if closed else domain.url(found)}
-    return render(request, "enrollment/pages/link.html", context)
+    if request.session.get(_MADE) == pk and not domain.closed(found):
+        del request.session[_MADE]
+        return _link(request, found, address=domain.url(found))
+    return _link(request, found)
+
+
+@action("link.create")
+def address(request: HttpRequest, pk: int) -> HttpResponse:
+    """Show the address; whoever knows it can enroll a device."""
+    found = get_object_or_404(EnrollmentLink, pk=pk)
+    try:
+        shown = domain.read_address(Actor.of(request), found, request.POST.get("reason", ""))
+    except NoReason as missing:
+        return _link(request, found, error=str(missing))
+    except Closed:
+        return redirect("link", pk)
+    return _link(request, found, address=shown)
+
+
+def _link(
+    request: HttpRequest, found: EnrollmentLink, *, address: str = "", error: str = ""
+) -> HttpResponse:
+    context = {
+        "link": found,
+        "closed": domain.closed(found),
+        "address": address,
+        "error": error,
+    }
+    return render(request, "enrollment/pages/link.html", context, status=422 if error else 200)
 
 
 @action("link.revoke")

@@ -8,6 +8,7 @@ urlpatterns = [
     path("enrollment/links/", links.links, name="links"),
     path("enrollment/links/new/", links.create, name="link_create"),
     path("enrollment/links/<int:pk>/", links.link, name="link"),
+    path("enrollment/links/<int:pk>/address", links.address, name="link_address"),
     path("enrollment/links/<int:pk>/revoke", links.revoke, name="link_revoke"),
     path("enrollment/arrivals/", arrivals.arrivals, name="arrivals"),
     path("enrollment/arrivals/refused/", arrivals.refused, name="arrivals_refused"),

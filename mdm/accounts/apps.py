@@ -9,10 +9,11 @@ class AccountsConfig(AppConfig):
     label = "accounts"
 
     def ready(self) -> None:
-        from mdm.accounts import first_admin, social
+        from mdm.accounts import first_admin, own, social
 
         def on_migrated(**_: Any) -> None:
             first_admin.announce()
 
         post_migrate.connect(on_migrated, sender=self, weak=False)
         social.listen()
+        own.listen()

@@ -48,6 +48,12 @@ def token(secret_key: str | None = None) -> str:
     return made.hexdigest()[:40]
 
 
+def read_token(actor: Actor) -> str:
+    """The token, for whoever has the server's command line; that they read it is recorded."""
+    record(actor, "people.set_up.read_token", subject_kind="server", subject_id="set-up token")
+    return token()
+
+
 def address() -> str:
     return f"{settings.ENV.dashboard_url}{reverse('set_up')}"
 

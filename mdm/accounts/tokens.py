@@ -66,7 +66,10 @@ def revoke(actor: Actor, token: ApiToken) -> None:
     """End a token at once. Raises NotAllowed where one token would end another."""
     somewhere(actor, "token.revoke")
     if actor.kind == Kind.TOKEN and actor.id != token.token_key:
-        raise NotAllowed("A token can revoke only itself: sign in to the dashboard to revoke this.")
+        raise NotAllowed(
+            "token.revoke",
+            "A token can revoke only itself: sign in to the dashboard to revoke this.",
+        )
     with transaction.atomic():
         record(
             actor,

@@ -1,8 +1,13 @@
-"""Signing in with an identity provider: the way there, and the way back."""
+"""Signing in with an identity provider: the way there, and the way back. And the pages of allauth
+that are ours to watch over.
+"""
 
 from __future__ import annotations
 
+from typing import Any
+
 import requests
+from allauth.mfa.recovery_codes.views import DownloadRecoveryCodesView, ViewRecoveryCodesView
 from allauth.socialaccount.adapter import get_adapter
 from allauth.socialaccount.providers.oauth2.client import OAuth2Error
 from allauth.socialaccount.providers.oauth2.views import OAuth2CallbackView
@@ -11,6 +16,7 @@ from django.shortcuts import render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
+from mdm.accounts import own
 from mdm.accounts.oidc import Adapter, Provider, configured
 from mdm.accounts.social import failed
 
@@ -42,6 +48,25 @@ def callback(request: HttpRequest, provider_id: str) -> HttpResponse:
         # allauth reads the discovery document outside of what it watches.
         return failed(request, provider, error)
     return answer
+
+
+class RecoveryCodes(ViewRecoveryCodesView):  # type: ignore[misc]
+    """One's recovery codes. That they were shown is in the audit log."""
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        shown: dict[str, Any] = super().get_context_data(**kwargs)
+        if shown["can_view_codes"]:
+            own.codes_read(self.request)
+        return shown
+
+
+class RecoveryCodesFile(DownloadRecoveryCodesView):  # type: ignore[misc]
+    """The same as a file."""
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        own.codes_read(self.request)
+        shown: dict[str, Any] = super().get_context_data(**kwargs)
+        return shown
 
 
 def nothing_here(request: HttpRequest, *parts: str) -> HttpResponse:

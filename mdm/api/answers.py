@@ -6,7 +6,7 @@ drf-standardized-errors: {"type", "errors": [{"code", "detail", "attr"}]}.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from django.core.exceptions import RequestDataTooBig
 from drf_standardized_errors import handler, openapi
@@ -16,6 +16,8 @@ from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from mdm.api.errors import TooLarge
+from mdm.audit import refused
+from mdm.audit.actor import Actor
 from mdm.audit.record import NotAllowed
 
 _answers: dict[type[Exception], type[exceptions.APIException]] = {
@@ -33,11 +35,20 @@ class ExceptionHandler(handler.ExceptionHandler):
     """Turns the domain's errors into the API's; anything unforeseen becomes a bare 500."""
 
     def convert_known_exceptions(self, exc: Exception) -> Exception:
+        self._count(exc)
         for error in type(exc).__mro__:
             if error in _answers:
                 return _answers[error](str(exc))
         converted: Exception = super().convert_known_exceptions(exc)
         return converted
+
+    def _count(self, exc: Exception) -> None:
+        """What was refused is summed up; calls without any token are not."""
+        request = cast(Request, self.context["request"])
+        if isinstance(exc, NotAllowed):
+            refused.count(Actor.of(request), exc.action, str(exc))
+        elif isinstance(exc, exceptions.AuthenticationFailed):
+            refused.count(Actor.stranger(request), "token.use", str(exc))
 
 
 class NothingHere(APIView):

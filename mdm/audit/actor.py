@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import structlog
+
 from mdm.accounts import rights
 from mdm.accounts.rights import EVERYWHERE, NOWHERE, Held, Role, Where
 from mdm.audit.models import AuditEvent
@@ -23,7 +25,8 @@ class Actor:
     roles that they hold at this moment.
     """
 
-    kind: AuditEvent.ActorKind
+    # None for a stranger, who has shown nothing that proves who they are.
+    kind: AuditEvent.ActorKind | None
     id: str
     name: str
     active: bool = True
@@ -71,6 +74,24 @@ class Actor:
         return cls(kind=Kind.SYSTEM, id="", name=name)
 
     @classmethod
+    def stranger(cls, request: HttpRequest, user: User | None = None) -> Actor:
+        """Someone who could not prove who they are; `user` is whom they claimed to be, where there
+        is one of that name. Other names are not kept: people type passwords into that field.
+        """
+        address, request_id = _whence(request)
+        name = f"someone as {user}"[:200] if user else "someone unknown"
+        pk = str(user.pk) if user else ""
+        return cls(
+            kind=None, id=pk, name=name, active=False, address=address, request_id=request_id
+        )
+
+    @classmethod
+    def known(cls, request: HttpRequest, user: User) -> Actor:
+        """This person, who makes this request and is not signed in."""
+        address, request_id = _whence(request)
+        return cls.person(user, address=address, request_id=request_id)
+
+    @classmethod
     def of(cls, request: HttpRequest) -> Actor:
         """Who makes this request of the dashboard or the API, which has authenticated it; worked
         out once for each request.
@@ -82,8 +103,7 @@ class Actor:
         known: Actor | None = getattr(plain, "guard_actor", None)
         if known is not None:
             return known
-        address = request.META.get("REMOTE_ADDR", "")[:64]
-        request_id = request.META.get("HTTP_X_REQUEST_ID", "")[:64]
+        address, request_id = _whence(request)
         auth = getattr(request, "auth", None)
         actor = (
             cls.token(auth, address=address, request_id=request_id)
@@ -110,3 +130,9 @@ class Actor:
         `{% if "link.create" in may %}`; of one destructive command "command.destroy DeviceLock".
         """
         return bool(self.where(*str(action).split(" ")))
+
+
+def _whence(request: HttpRequest) -> tuple[str, str]:
+    """The address that a request came from, and its id, which its lines in the log have too."""
+    request_id = structlog.contextvars.get_contextvars().get("request_id", "")
+    return request.META.get("REMOTE_ADDR", "")[:64], str(request_id)[:64]

@@ -19,7 +19,15 @@ from mdm.models import Device, GroupMember
 
 
 class NotAllowed(Exception):
-    """This actor may not do this; the message says what would be needed."""
+    """This actor may not do `action`; the message says what would be needed."""
+
+    def __init__(self, action: str, message: str) -> None:
+        super().__init__(message)
+        self.action = action
+
+
+class NoReason(Exception):
+    """A secret is not shown to who does not say what for."""
 
 
 def allow(actor: Actor, action: str, *, device: Device | None = None) -> None:
@@ -37,8 +45,9 @@ def allow(actor: Actor, action: str, *, device: Device | None = None) -> None:
     groups = GroupMember.objects.filter(serial_number=device.serial_number or None)
     if not held.covers(groups.values_list("group_id", flat=True)):
         raise NotAllowed(
+            action,
             f"You may not do this to {device}: {right.words.lower()}. Your role holds for other"
-            " groups of devices."
+            " groups of devices.",
         )
 
 
@@ -46,7 +55,7 @@ def somewhere(actor: Actor, action: str, request_type: str = "") -> Where:
     """For which devices `actor` may do `action`. Raises NotAllowed where for none."""
     found = actor.where(action, request_type)
     if not found:
-        raise NotAllowed(_why_not(actor, rights.BY_NAME[action]))
+        raise NotAllowed(action, _why_not(actor, rights.BY_NAME[action]))
     return found
 
 
@@ -62,7 +71,7 @@ def record(
     """Write the audit row. Secrets must be masked by the caller, who knows which they are."""
     return AuditEvent.objects.create(
         at=timezone.now(),
-        actor_kind=actor.kind,
+        actor_kind=actor.kind or "",
         actor_id=actor.id,
         actor_name=actor.name,
         address=actor.address,
@@ -72,6 +81,18 @@ def record(
         subject_id=str(subject_id)[:300],
         before=before,
         after=after,
+    )
+
+
+def record_reading(
+    actor: Actor, action: str, reason: str, *, subject_kind: str, subject_id: object
+) -> AuditEvent:
+    """Write the audit row of a secret that is shown, and what for. Raises NoReason."""
+    reason = reason.strip()
+    if not reason or len(reason) > 200 or not reason.isprintable():
+        raise NoReason("Say in a few words what you need it for; the audit log keeps it.")
+    return record(
+        actor, action, subject_kind=subject_kind, subject_id=subject_id, after={"reason": reason}
     )
 
 

@@ -9,6 +9,8 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 
 from mdm.accounts import first_admin as domain
+from mdm.audit import refused
+from mdm.audit.actor import Actor
 from mdm.pages.frame import complain
 
 
@@ -25,10 +27,12 @@ def set_up(request: HttpRequest) -> HttpResponse:
         user = domain.make(
             request.POST.get("token", ""), **filled, password=request.POST.get("password", "")
         )
-    except domain.NotFirst as refused:
-        complain(request, str(refused))
+    except domain.NotFirst as late:
+        complain(request, str(late))
         return redirect("account_login")
     except domain.BadFirst as bad:
+        if "token" in bad.errors:
+            refused.count(Actor.stranger(request), "people.set_up", bad.errors["token"])
         context = {"filled": filled, "errors": bad.errors}
         return render(request, "mdm/people/set_up.html", context, status=422)
     response: HttpResponse = perform_login(

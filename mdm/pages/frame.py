@@ -16,6 +16,7 @@ from django.views.decorators.cache import never_cache
 
 from mdm import scope
 from mdm.accounts import first_admin
+from mdm.audit import refused
 from mdm.audit.actor import Actor
 from mdm.audit.record import NotAllowed, somewhere
 from mdm.models import Device, Group
@@ -61,11 +62,13 @@ def _guarded(rights: Mapping[str, str]) -> Callable[[Page[Given]], Page[Given]]:
             method = "GET" if request.method == "HEAD" else request.method or ""
             if method not in rights:
                 return HttpResponse(status=405, headers={"Allow": ", ".join(rights)})
+            actor = Actor.of(request)
             try:
-                somewhere(Actor.of(request), rights[method])
+                somewhere(actor, rights[method])
                 return view(request, *args, **kwargs)
-            except NotAllowed as refused:
-                return render(request, "mdm/error.html", {"why": str(refused)}, status=403)
+            except NotAllowed as no:
+                refused.count(actor, no.action, str(no))
+                return render(request, "mdm/error.html", {"why": str(no)}, status=403)
 
         wrapped.rights = rights  # type: ignore[attr-defined]
         return wrapped

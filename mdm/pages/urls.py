@@ -75,4 +75,8 @@ urlpatterns = [
     path("settings/health/<slug:name>/dismiss/", health.dismiss, name="health_dismiss"),
     path("settings/health/<slug:name>/restore", health.restore, name="health_restore"),
     path("settings/audit/", audit.events, name="audit"),
+    path("settings/audit/export.csv", audit.export, name="audit_export"),
+    path("settings/audit/refused/", audit.refused, name="audit_refused"),
+    path("settings/audit/refused/export.csv", audit.export_refused, name="audit_refused_export"),
+    path("settings/audit/<int:pk>/", audit.event, name="audit_event"),
 ]

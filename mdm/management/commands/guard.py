@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import base64
-import getpass
 import json
 import re
 import sys
@@ -37,6 +36,7 @@ from mdm import search
 from mdm.audit.actor import Actor
 from mdm.audit.record import NotAllowed
 from mdm.management import printing
+from mdm.management.actor import command_line
 from mdm.management.acts import files, sync, tokens
 from mdm.models import Device
 from mdm.serializers import DeviceSerializer, EnrollmentSerializer
@@ -59,7 +59,7 @@ class Command(BaseCommand):
         try:
             if options["act"] in _OTHERS:
                 _, run = _OTHERS[options["act"]]
-                sys.exit(run(_actor(), options, self))
+                sys.exit(run(command_line(), options, self))
             act: Callable[[dict[str, Any]], None] = getattr(self, options["act"])
             act(options)
         except OperationalError as error:
@@ -73,7 +73,7 @@ class Command(BaseCommand):
         expires: timedelta | None = options["expires"]
         try:
             link = links.create(
-                _actor(),
+                command_line(),
                 name=options["name"],
                 max_uses=options["uses"],
                 expires_at=timezone.now() + expires if expires else None,
@@ -101,7 +101,7 @@ class Command(BaseCommand):
         """Send a command again where it failed."""
         command = _command(options["uuid"])
         try:
-            sent = retry.retry(_actor(), command)
+            sent = retry.retry(command_line(), command)
         except queue.QueueError as error:
             raise CommandError(str(error)) from None
         refused = [
@@ -294,19 +294,11 @@ def _value(text: str) -> str:
 # --- What is done -------------------------------------------------------------------------------
 
 
-def _actor() -> Actor:
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):
-        user = "unknown"
-    return Actor.system(f"command line ({user})")
-
-
 def _find(names: list[str]) -> Found:
     """Receivers by serial number, or else by UDID."""
-    found = receivers.find(_actor(), {NameKind.SERIAL_NUMBER: names})
+    found = receivers.find(command_line(), {NameKind.SERIAL_NUMBER: names})
     others = [one.name.text for one in found.unfound]
-    by_udid = receivers.find(_actor(), {NameKind.UDID: others})
+    by_udid = receivers.find(command_line(), {NameKind.UDID: others})
     known = {name.text for name in by_udid.enrollments.values()}
     found.enrollments.update(by_udid.enrollments)
     found.unfound = [
@@ -324,7 +316,7 @@ def _enqueue(
     refused = [{"name": one.name.text, "reason": one.reason} for one in found.unfound]
     try:
         sent = queue.enqueue(
-            _actor(),
+            command_line(),
             request_type=request_type,
             parameters=parameters,
             enrollments=found.enrollments,

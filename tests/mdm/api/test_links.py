@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from enrollment import links
 from enrollment.models import EnrollmentLink
+from mdm.audit.models import AuditEvent
 
 pytestmark = pytest.mark.django_db
 
@@ -17,7 +18,7 @@ def make(api, **wanted):
     return api.post("/api/v1/links/", {"name": "Office", **wanted}, format="json")
 
 
-def test_a_links_address_is_shown_when_it_is_made_and_never_again(api):
+def test_a_links_address_is_shown_when_it_is_made_and_not_in_lists(api):
     made = make(api, max_uses=5).json()
 
     token = made["url"].rstrip("/").rsplit("/", 1)[1]
@@ -27,6 +28,23 @@ def test_a_links_address_is_shown_when_it_is_made_and_never_again(api):
         text = api.get(address).text
         assert token not in text
         assert "sealed" not in text
+
+
+def test_the_address_of_an_open_link_is_shown_to_who_says_what_for(api):
+    made = make(api).json()
+    address = f"/api/v1/links/{made['id']}/address/"
+
+    refused = api.post(address, {}, format="json")
+    assert (refused.status_code, refused.json()["errors"][0]["attr"]) == (400, "reason")
+    assert api.post(address, {"reason": "a\nb"}, format="json").status_code == 400
+    shown = api.post(address, {"reason": "the poster"}, format="json")
+    assert shown.json() == {"url": made["url"]}
+    assert shown["Cache-Control"] == "no-store"
+    event = AuditEvent.objects.get(action="link.read_address")
+    assert (event.actor_kind, event.after) == ("token", {"reason": "the poster"})
+
+    api.post(f"/api/v1/links/{made['id']}/revoke/")
+    assert api.post(address, {"reason": "x"}, format="json").status_code == 409
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from commands.models import Command, QueueEntry
 from enrollment import links
 from mdm.accounts.models import User
 from mdm.audit.actor import Actor
+from mdm.audit.models import AuditEvent
 from mdm.models import Device, InventorySection
 from mdm.webhooks import subscriptions
 from mdm.webhooks.models import Delivery
@@ -153,6 +154,8 @@ def _populate(admin: User, enroll: Enroll) -> dict[str, str]:
         "audit": "/settings/audit/",
         "health": "/settings/health/",
         "dismiss": "/settings/health/backup/dismiss/",
+        "audit event": f"/settings/audit/{AuditEvent.objects.earliest('pk').pk}/",
+        "audit, refused": "/settings/audit/refused/",
         "password": "/accounts/password/change/",
         "second factor": "/accounts/2fa/",
     }

@@ -23,6 +23,7 @@ from enrollment import links
 from enrollment.models import Arrival, EnrollmentLink, Holding, RefusedArrival
 from mdm.accounts.models import ApiToken, Grant, User
 from mdm.accounts.rights import BY_NAME, Held, Role
+from mdm.audit.models import AuditEvent
 from mdm.health.models import ProbeResult
 from mdm.models import Device, Enrollment, Group, Quarantine
 from mdm.webhooks import subscriptions
@@ -56,11 +57,12 @@ PLAIN = (
     *("/settings/tokens/", "/settings/tokens/new/", "/settings/audit/"),
     *("/settings/webhooks/", "/settings/webhooks/new/"),
     *("/settings/health/", "/settings/health/checks", "/settings/health/backup/dismiss/"),
+    "/settings/audit/refused/",
 )
 # Files: nobody is offered anything in them.
 FILES = {
     *("devices_export", "abm:devices_export", "abm:devices_serials", "abm:certificate"),
-    *("abm:import_unknown", "abm:import_problems"),
+    *("abm:import_unknown", "abm:import_problems", "audit_export", "audit_refused_export"),
 }
 # What has rights of another kind, or none.
 OTHERS = ("accounts/", "api/", "enroll/", "ade/", "lab/")
@@ -177,6 +179,7 @@ def _pages(device: Device) -> list[str]:
         f"/groups/{Group.objects.earliest('pk').pk}/delete/",
         *(f"/groups/{each.pk}/rule/" for each in Group.objects.filter(kind="smart")),
         *(f"/enrollment/links/{each.pk}/" for each in EnrollmentLink.objects.all()),
+        f"/settings/audit/{AuditEvent.objects.earliest('pk').pk}/",
         *(f"/enrollment/quarantine/{each.pk}/" for each in Quarantine.objects.all()),
         *(f"/settings/people/{each.pk}/" for each in people),
         *(f"/settings/people/{each.pk}/deactivate/" for each in people[:1]),

@@ -18,6 +18,7 @@ from commands import queue
 from commands.models import Command, QueueEntry
 from mdm.accounts.models import User
 from mdm.audit.actor import Actor
+from mdm.audit.models import AuditEvent
 from mdm.models import Device
 from mdm.webhooks import deliveries, subscriptions
 from mdm.webhooks.models import Subscription
@@ -64,6 +65,9 @@ def _paths() -> dict[str, str]:
         "webhook": f"/settings/webhooks/{Subscription.objects.order_by('pk')[0].pk}/",
         "audit": "/settings/audit/",
         "health": "/settings/health/",
+        "audit, narrowed": "/settings/audit/?q=admin&action=command.send&since=2026-01-01",
+        "audit event": f"/settings/audit/{AuditEvent.objects.order_by('pk')[0].pk}/",
+        "audit, refused": "/settings/audit/refused/",
     }
 
 

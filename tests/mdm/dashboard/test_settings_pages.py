@@ -18,6 +18,7 @@ from enrollment.models import EnrollmentLink
 from lab.authority import Authority, Pair, ensure_authority
 from mdm import refusals
 from mdm.accounts.models import ApiToken, User
+from mdm.audit.models import AuditEvent
 from mdm.health.models import ProbeResult
 from mdm.models import PushCertificate, Quarantine
 from tests.enrollment import factory
@@ -182,9 +183,22 @@ def test_a_link_is_made_handed_over_and_closed(signed_in: Client, machine: Machi
 
     assert Client().get(address).status_code == 200
     link = EnrollmentLink.objects.get()
+    # Once; later it takes a reason, which the audit log keeps.
+    assert address not in signed_in.get(f"/enrollment/links/{link.pk}/").content.decode()
+    for reason in ("", " ", "x" * 201):
+        kept = signed_in.post(f"/enrollment/links/{link.pk}/address", {"reason": reason})
+        assert (kept.status_code, address in kept.content.decode()) == (422, False)
+    assert not AuditEvent.objects.filter(action="link.read_address").exists()
+    shown = signed_in.post(f"/enrollment/links/{link.pk}/address", {"reason": "for Ben"})
+    assert address in shown.content.decode()
+    assert "no-store" in shown["Cache-Control"]
+    event = AuditEvent.objects.get(action="link.read_address")
+    assert (event.subject_id, event.after) == (str(link.pk), {"reason": "for Ben"})
     signed_in.post(f"/enrollment/links/{link.pk}/revoke")
     assert Client().get(address).status_code == 410
     assert "/enroll/" not in signed_in.get(f"/enrollment/links/{link.pk}/").content.decode()
+    closed = signed_in.post(f"/enrollment/links/{link.pk}/address", {"reason": "x"}, follow=True)
+    assert "/enroll/" not in closed.content.decode()
     assert "Closed" in signed_in.get("/enrollment/links/").content.decode()
 
 

@@ -10,10 +10,15 @@ import time
 from datetime import timedelta
 
 import pytest
+from allauth.mfa import signals as mfa_signals
+from allauth.mfa.models import Authenticator
+from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
+from allauth.mfa.totp.internal.auth import TOTP
 from allauth.usersessions.models import UserSession
 from django.contrib.sessions.models import Session
 from django.core.management import call_command
-from django.test import Client
+from django.http import HttpRequest
+from django.test import Client, RequestFactory
 from django.utils import timezone
 
 from mdm import retention
@@ -86,9 +91,56 @@ def test_the_log_and_the_command_line_say_the_token_while_there_is_nobody(
     call_command("first_admin", stdout=out)
     assert first_admin.token() not in caplog.text
     assert len(out.getvalue().split()) == 2
+    read = AuditEvent.objects.get(action="people.set_up.read_token")
+    assert read.actor_name == "command line"
+
+
+def test_what_people_do_to_their_own_account_is_in_the_audit_log() -> None:
+    user = someone(Role.VIEWER, name="ada")
+    user.set_password(PASSWORD)
+    user.save()
+    client = Client()
+    _sign_in_as(client)
+    factor = TOTP.activate(user, "secret").instance
+    RecoveryCodes.activate(user)
+    codes = "/accounts/2fa/recovery-codes/"
+
+    shown = client.get(codes).content.decode()
+    client.get(f"{codes}download/")
+    given = {"oldpassword": PASSWORD, "password1": f"{PASSWORD} 2", "password2": f"{PASSWORD} 2"}
+    client.post("/accounts/password/change/", given)
+    mfa_signals.authenticator_removed.send(
+        Authenticator, request=_request_of(user), user=user, authenticator=factor
+    )
+
+    told = AuditEvent.objects.filter(subject_kind="person", subject_id=str(user.pk))
+    assert list(told.order_by("pk").values_list("action", flat=True)) == [
+        "account.codes.read",
+        "account.codes.read",
+        "account.password",
+        "account.factor.remove",
+    ]
+    assert told.latest("pk").after == {"username": "ada", "factor": "totp"}
+    # Neither the codes nor the password.
+    code = RecoveryCodes(Authenticator.objects.get(type="recovery_codes")).get_unused_codes()[0]
+    assert code in shown
+    assert code not in str(list(told.values()))
+    assert PASSWORD not in str(list(told.values()))
+    # Without having signed in anew, nobody sees them.
+    assert Client().get(codes).status_code == 302
 
 
 # --- Guessing -----------------------------------------------------------------------------------
+
+
+def _sign_in_as(client: Client) -> None:
+    client.post("/accounts/login/", {"login": "ada", "password": PASSWORD})
+
+
+def _request_of(user: User) -> HttpRequest:
+    request = RequestFactory().get("/")
+    request.user = user
+    return request
 
 
 def _sign_in(client: Client, password: str = PASSWORD, login: str = "ada", ip: str = "10.0.0.1"):

@@ -1,6 +1,6 @@
 """Whole ways through the dashboard in Chromium, on a desk and on a phone: setting a new server up,
 locking many devices with a second person's approval, giving a role for two hours, a token that
-is made and revoked.
+is made and revoked, and the audit log that tells of it.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from commands.models import Approval, QueueEntry
 from mdm.accounts import first_admin
 from mdm.accounts.models import ApiToken, User
 from mdm.accounts.rights import Role
+from mdm.audit import seal
+from mdm.audit.models import AuditEvent
 from tests.mdm.dashboard.conftest import PASSWORD, Enroll
 from tests.mdm.dashboard.test_in_browser import Window, _faults
 from tests.people import someone
@@ -189,5 +191,15 @@ def test_a_token_is_made_for_one_role_and_revoked(browse: Open, admin: User, wid
     page.get_by_role("link", name="I have it").click()
     page.get_by_role("button", name="Revoke backup").click()
     expect(page.get_by_text("backup no longer works.")).to_be_visible()
+
+    # And what happened is told, each event by itself, from when it was sealed with its number.
     page.goto("/settings/audit/")
-    expect(page.get_by_text("token.revoke")).to_be_visible()
+    page.get_by_role("link", name="token.revoke").click()
+    expect(page.get_by_text("Not sealed yet")).to_be_visible()
+    seal.seal()
+    page.reload()
+    number = AuditEvent.objects.get(action="token.revoke").sealed_as
+    expect(page.get_by_text(f"Sealed as number {number}")).to_be_visible()
+    assert _faults(page, "event") == []
+    page.get_by_role("link", name="All of theirs").click()
+    expect(page.get_by_role("link", name="token.create")).to_be_visible()

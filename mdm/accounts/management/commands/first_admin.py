@@ -9,6 +9,9 @@ from typing import Any
 from django.core.management.base import BaseCommand
 
 from mdm.accounts import first_admin
+from mdm.audit.actor import Actor
+
+_ACTOR = Actor.system("command line")
 
 
 class Command(BaseCommand):
@@ -16,4 +19,4 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         if first_admin.is_missing():
-            self.stdout.write(f"{first_admin.address()} {first_admin.token()}")
+            self.stdout.write(f"{first_admin.address()} {first_admin.read_token(_ACTOR)}")

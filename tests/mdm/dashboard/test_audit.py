@@ -1,0 +1,163 @@
+"""The audit log's pages: finding an event, one event with its seal, taking them out."""
+
+from __future__ import annotations
+
+import csv
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.utils import timezone
+
+from mdm.accounts.models import User
+from mdm.audit import refused, seal
+from mdm.audit.actor import Actor, Kind
+from mdm.audit.models import AuditEvent, RefusedRequest
+from mdm.audit.record import record
+
+pytestmark = pytest.mark.django_db
+
+ADDRESS = "/settings/audit/"
+
+
+def event(action: str, name: str = "Ben", **columns: object) -> AuditEvent:
+    return AuditEvent.objects.create(
+        **{
+            "at": datetime(2026, 3, 5, 12, tzinfo=UTC),
+            "actor_kind": "person",
+            "actor_id": "7",
+            "actor_name": name,
+            "action": action,
+            "subject_kind": "device",
+            "subject_id": "12",
+            **columns,
+        }
+    )
+
+
+@pytest.fixture
+def _events(db: None) -> None:
+    event("first.one", at=datetime(2026, 3, 1, tzinfo=UTC), subject_id="123")
+    event("second.one", "Zoë", actor_id="8", address="192.0.2.9")
+    event("third.one", request_id="c0ffee", actor_kind="token", subject_kind="a thing")
+    ada = User.objects.create_user("ada2", "x@example.com", first_name="Ada", last_name="Lovelace")
+    late = datetime(2026, 3, 9, 23, 59, tzinfo=UTC)
+    event("fourth.one", "?", at=late, subject_id="C02 X", actor_id=str(ada.pk))
+
+
+@pytest.mark.usefixtures("_events")
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("q=zoë", "second"),
+        ("q=Zo", "second"),
+        ("q=IRST", "first"),
+        ("q=192.0.2.9", "second"),
+        ("q=192.0.2", ""),
+        ("q=c0ffee", "third"),
+        ("q=C02+", "fourth"),
+        ("q=12", "first second third"),
+        ("q=ovela", "fourth"),
+        ("q=%00", "first second third fourth"),
+        ("action=third.one", "third"),
+        ("by=token", "third"),
+        ("since=2026-03-05&until=2026-03-05", "second third"),
+        ("since=2026-03-09", "fourth"),
+        ("until=2026-03-09", "first second third fourth"),
+        ("since=soon", ""),
+        ("who=person+8", "second"),
+        ("who=token+7", "third"),
+        ("subject=device+12", "second"),
+        ("subject=device+C02+X", "fourth"),
+        ("q=one&by=person&since=2026-03-02&who=person+8", "second"),
+    ],
+)
+def test_events_are_found_by_who_what_where_and_when(
+    signed_in: Client, query: str, found: str
+) -> None:
+    page = signed_in.get(f"{ADDRESS}?{query}").content.decode()
+
+    for name in ("first", "second", "third", "fourth"):
+        assert (f">{name}.one</a>" in page) == (name in found.split()), name
+
+
+def test_an_event_tells_what_changed_and_whether_it_is_as_it_was_written(
+    signed_in: Client,
+) -> None:
+    event("thing.make")
+    one = event("thing.change", before={"a": 1, "b": [2]}, after={"a": "<b>", "b": [2], "c": None})
+    path = f"{ADDRESS}{one.pk}/"
+
+    page = signed_in.get(path).content.decode()
+    assert "<del>1</del>" in page
+    assert "<ins>&lt;b&gt;</ins>" in page
+    assert "the same" in page
+    assert "Not sealed yet" in page
+    seal.seal()
+    page = signed_in.get(path).content.decode()
+    assert "Sealed as number 2" in page
+    assert "follows number 1 in the chain" in page
+    assert str(seal.head()) in page
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE audit_auditevent DISABLE TRIGGER USER")
+    AuditEvent.objects.filter(pk=one.pk).update(action="thing.keep")
+    assert "Does not fit its seal" in signed_in.get(path).content.decode()
+    assert signed_in.get(f"{ADDRESS}999999999/").status_code == 404
+
+
+def test_the_list_says_how_far_it_is_sealed_and_when_that_stopped(signed_in: Client) -> None:
+    record(Actor.system("x"), "thing.make", subject_kind="x", subject_id=1)
+    page = signed_in.get(ADDRESS).content.decode()
+    assert "Nothing is sealed yet" in page
+    assert "not sealed, so" not in page
+
+    seal.seal()
+    event("late.one", at=timezone.now() - timedelta(minutes=6))
+
+    page = signed_in.get(ADDRESS).content.decode()
+    assert "Sealed up to number 1" in page
+    assert "not sealed, so a change of them could not be proven" in page
+
+
+@pytest.mark.usefixtures("_events")
+def test_what_is_filtered_is_taken_out_and_that_is_recorded(signed_in: Client) -> None:
+    event("fifth.one", "=1+1", before={"x": 1}, address="192.0.2.10")
+
+    answer = signed_in.get(f"{ADDRESS}export.csv?q=one&by=person&since=2026-03-02&no=1")
+
+    rows = list(csv.DictReader(answer.getvalue().decode().splitlines()))
+    assert [(row["Who"], row["Did"], row["Before"]) for row in rows] == [
+        ("?", "fourth.one", ""),
+        ("'=1+1", "fifth.one", '{"x": 1}'),
+        ("Zoë", "second.one", ""),
+    ]
+    told = AuditEvent.objects.get(action="audit.export")
+    assert (told.subject_id, told.after) == (
+        "events",
+        {"format": "csv", "q": "one", "by": "person", "since": "2026-03-02"},
+    )
+
+
+def test_what_was_refused_has_a_list_of_its_own(signed_in: Client) -> None:
+    stranger = Actor(kind=None, id="", name="someone unknown", address="192.0.2.9")
+    person = Actor(kind=Kind.PERSON, id="7", name="Ben")
+    for actor, action in ((stranger, "token.use"), (person, "people.read")):
+        refused.count(actor, action, "Because.")
+    RefusedRequest.objects.filter(action="people.read").update(hour="2026-03-05T12:00:00Z")
+    path = f"{ADDRESS}refused/"
+
+    for query, found in {
+        "": {"token.use", "people.read"},
+        "?by=stranger": {"token.use"},
+        "?q=ben": {"people.read"},
+        "?q=192.0.2.9": {"token.use"},
+        "?action=token.use": {"token.use"},
+        "?until=2026-03-05": {"people.read"},
+        "?since=2026-03-06": {"token.use"},
+    }.items():
+        page = signed_in.get(f"{path}{query}").content.decode()
+        assert {name for name in ("token.use", "people.read") if f">{name}</td>" in page} == found
+    lines = signed_in.get(f"{path}export.csv?by=person").getvalue().decode().splitlines()
+    assert len(lines) == 2
+    assert AuditEvent.objects.get(action="audit.export").after == {"format": "csv", "by": "person"}
