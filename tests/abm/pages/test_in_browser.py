@@ -19,7 +19,7 @@ from mdm.audit.actor import Actor
 from mdm.models import Device
 from tests.abm.pages.conftest import Connect, Listed, Noted, Ran
 from tests.mdm.dashboard.conftest import Enroll
-from tests.mdm.dashboard.test_in_browser import Window, _faults
+from tests.mdm.dashboard.test_in_browser import Window, faults_everywhere
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -86,52 +86,46 @@ def paths(
     }
 
 
-@pytest.mark.parametrize(
-    ("width", "scheme"), [(1440, "light"), (1024, "dark"), (390, "light"), (390, "dark")]
-)
 def test_every_page_is_whole_accessible_and_stays_on_the_server(
-    window: Any, paths: dict[str, str], width: int, scheme: str
+    window: Any, paths: dict[str, str]
 ) -> None:
-    here = window(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    here = window(reduced_motion="reduce")
     here.sign_in()
     found: list[str] = []
     for name, path in paths.items():
         answer = here.page.goto(path)
         assert answer.status == 200, name
-        found += _faults(here.page, name)
+        found += faults_everywhere(here.page, name)
     here.page.goto("/abm/devices/import/")
     here.page.get_by_label("Or paste them").fill("C02MAC\nUNKNOWN1\nnot one\n")
     here.page.get_by_role("button", name="Look them up").click()
     expect(here.page.get_by_role("heading", level=1)).to_have_text("2 serial numbers read")
-    found += _faults(here.page, "import, result")
+    found += faults_everywhere(here.page, "import, result")
     here.page.goto("/abm/devices/")
     here.page.get_by_label("More ways to sync").click()
     expect(here.page.get_by_role("button", name="Full sync")).to_be_visible()
-    found += _faults(here.page, "menu")
+    found += faults_everywhere(here.page, "menu")
 
     assert found == []
     assert here.trouble == []
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(1440, "dark"), (390, "light")])
-def test_the_empty_pages_are_whole_too(
-    window: Any, connect: Connect, width: int, scheme: str
-) -> None:
-    here = window(viewport={"width": width, "height": 900}, color_scheme=scheme)
+def test_the_empty_pages_are_whole_too(window: Any, connect: Connect) -> None:
+    here = window(reduced_motion="reduce")
     page = here.sign_in()
     found: list[str] = []
     page.goto("/abm/runs/")
-    found += _faults(page, "no runs")
+    found += faults_everywhere(page, "no runs")
     page.goto("/abm/devices/disowns/")
     expect(page.get_by_text("Nothing was ever disowned")).to_be_visible()
-    found += _faults(page, "nothing disowned")
+    found += faults_everywhere(page, "nothing disowned")
     page.goto("/abm/devices/")
     expect(page.get_by_role("link", name="Connect Apple Business Manager")).to_be_visible()
-    found += _faults(page, "not connected")
+    found += faults_everywhere(page, "not connected")
     connect()
     page.reload()
     expect(page.locator("#region-abm-devices")).to_contain_text("By hand")
-    found += _faults(page, "nothing listed")
+    found += faults_everywhere(page, "nothing listed")
 
     assert found == []
     assert here.trouble == []

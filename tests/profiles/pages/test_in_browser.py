@@ -20,7 +20,7 @@ from profiles.models import Profile
 from profiles.wire.content import new_content
 from tests.abm.pages.conftest import Connect, Listed
 from tests.mdm.dashboard.conftest import Enroll
-from tests.mdm.dashboard.test_in_browser import Window, _faults
+from tests.mdm.dashboard.test_in_browser import Window, faults_everywhere
 from tests.profiles.steps import ADMIN, make_profile
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -117,27 +117,23 @@ def paths(admin: User, connect: Connect, listed: Listed, enroll: Enroll) -> dict
     }
 
 
-@pytest.mark.parametrize(
-    ("width", "scheme"), [(1440, "light"), (1024, "dark"), (390, "light"), (390, "dark")]
-)
 def test_every_page_is_whole_accessible_and_stays_on_the_server(
-    window: Any, paths: dict[str, str], width: int, scheme: str
+    window: Any, paths: dict[str, str]
 ) -> None:
-    here = window(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    here = window(reduced_motion="reduce")
     here.sign_in()
     found: list[str] = []
     for name, path in paths.items():
         answer = here.page.goto(path)
         assert answer.status == 200, name
-        found += _faults(here.page, name)
+        found += faults_everywhere(here.page, name)
 
     assert found == []
     assert here.trouble == []
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(1440, "dark"), (390, "light")])
-def test_the_empty_pages_are_whole_too(window: Any, width: int, scheme: str) -> None:
-    here = window(viewport={"width": width, "height": 900}, color_scheme=scheme)
+def test_the_empty_pages_are_whole_too(window: Any) -> None:
+    here = window(reduced_motion="reduce")
     page = here.sign_in()
     found: list[str] = []
     for path, words in (
@@ -150,7 +146,7 @@ def test_the_empty_pages_are_whole_too(window: Any, width: int, scheme: str) -> 
     ):
         page.goto(path)
         expect(page.get_by_text(words)).to_be_visible()
-        found += _faults(page, path)
+        found += faults_everywhere(page, path)
 
     assert found == []
     assert here.trouble == []
