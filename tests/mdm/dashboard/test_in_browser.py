@@ -184,8 +184,8 @@ VIEWS = ((1440, "light"), (1024, "dark"), (390, "light"), (390, "dark"))
 
 
 def faults_everywhere(page: Page, name: str) -> list[str]:
-    """What is wrong with the page that is open, at each width, in light and dark. Colors must change
-    at once: open the window with reduced motion.
+    """What is wrong with the page that is open, at each width, in light and dark. Colors have to
+    change at once: open the window with reduced motion.
     """
     faults: list[str] = []
     for width, scheme in VIEWS:
