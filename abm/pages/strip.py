@@ -4,20 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from urllib.parse import urlencode
 
 from django.db import connection
 from django.urls import reverse
 from django.utils import timezone
-
-from abm.models import SyncRun
 
 SLOT = timedelta(minutes=30)
 SLOTS = 48
 # Of each server the newest so many runs are looked at, by the index that leads to them: one every
 # 5 minutes makes 288.
 _MOST = 600
-_State = SyncRun.State
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +60,8 @@ class Strip:
 
     @property
     def url(self) -> str:
-        """Its runs, those that failed where some did."""
-        asked = {"server": self.pk, **({"state": _State.FAILED.value} if self.failed else {})}
-        return f"{reverse('abm:runs')}?{urlencode(asked)}"
+        """Its runs: those that failed or brought something, as that page has it by itself."""
+        return f"{reverse('abm:runs')}?server={self.pk}"
 
 
 def context(nothing: None) -> dict[str, object]:

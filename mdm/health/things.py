@@ -336,7 +336,7 @@ def push(now: Pulse | None) -> Iterable[Thing]:
         if found is None
         else (f"The last push was taken at {last:%B %d, %H:%M} UTC." if last else "No push yet.")
         + some,
-        since=found.problem_at if found and trouble else last,
+        since=found.problem_at if found and trouble else None,
         fix="Look at the push certificate." if trouble or found is None else "",
         url="push_certificate",
     )
