@@ -11,7 +11,7 @@ from typing import Any
 import django_filters
 from django.db.models import QuerySet
 from drf_spectacular.utils import extend_schema
-from rest_framework import mixins, status, viewsets
+from rest_framework import mixins, status
 from rest_framework.decorators import action
 from rest_framework.exceptions import NotFound, ValidationError
 from rest_framework.request import Request
@@ -40,6 +40,7 @@ from abm.serializers import (
 from abm.tokens import ServerTokenError, TokenRefused
 from mdm.api.answers import answer_with
 from mdm.api.errors import Conflict
+from mdm.api.resources import Resource
 from mdm.audit.actor import Actor
 
 answer_with(TokenRefused, Conflict)
@@ -48,9 +49,7 @@ answer_with(runs.CannotSync, Conflict)
 answer_with(disowns.CannotDisown, Conflict)
 
 
-class ServerViewSet(
-    mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[Server]
-):
+class ServerViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Resource[Server]):
     """Our MDM servers in Apple Business Manager."""
 
     rights = {
@@ -191,9 +190,7 @@ class RunFilter(django_filters.FilterSet):  # type: ignore[misc]
         fields: list[str] = []
 
 
-class RunViewSet(
-    mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[SyncRun]
-):
+class RunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Resource[SyncRun]):
     """Runs of the sync, newest first."""
 
     rights = {
@@ -229,9 +226,7 @@ class AbmDeviceFilter(django_filters.FilterSet):  # type: ignore[misc]
         fields: list[str] = []
 
 
-class AbmDeviceViewSet(
-    mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[AbmDevice]
-):
+class AbmDeviceViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Resource[AbmDevice]):
     """Serial numbers that ABM lists for our servers, or once did."""
 
     rights = {
@@ -244,9 +239,7 @@ class AbmDeviceViewSet(
     lookup_value_converter = "int"
 
 
-class DisownViewSet(
-    mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[Disown]
-):
+class DisownViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Resource[Disown]):
     """Devices that someone had Apple take out of the organization, newest first."""
 
     rights = {
@@ -294,7 +287,7 @@ class DisownDeviceFilter(django_filters.FilterSet):  # type: ignore[misc]
         fields: list[str] = []
 
 
-class DisownDeviceViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[DisownDevice]):
+class DisownDeviceViewSet(mixins.ListModelMixin, Resource[DisownDevice]):
     """What became of each device that someone had disowned."""
 
     rights = {
@@ -316,7 +309,7 @@ class LedgerFilter(django_filters.FilterSet):  # type: ignore[misc]
         fields: list[str] = []
 
 
-class LedgerViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[LedgerEntry]):
+class LedgerViewSet(mixins.ListModelMixin, Resource[LedgerEntry]):
     """Every operation that Apple sent and every decision that was taken, newest first."""
 
     rights = {

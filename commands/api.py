@@ -11,7 +11,7 @@ import django_filters
 from django.db.models import QuerySet
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
-from rest_framework import mixins, status, viewsets
+from rest_framework import mixins, status
 from rest_framework.decorators import action
 from rest_framework.exceptions import ErrorDetail, NotFound, ValidationError
 from rest_framework.request import Request
@@ -35,6 +35,7 @@ from commands.serializers import (
 )
 from mdm.api.answers import answer_with
 from mdm.api.errors import Conflict
+from mdm.api.resources import Resource
 from mdm.audit.actor import Actor
 from mdm.secrets import Unsealable
 
@@ -60,9 +61,7 @@ class CommandFilter(django_filters.FilterSet):  # type: ignore[misc]
     list=extend_schema(description="What was asked for, newest first."),
     retrieve=extend_schema(description="One command, and how far it has come."),
 )
-class CommandViewSet(
-    mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[Command]
-):
+class CommandViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Resource[Command]):
     """What was asked for, once each, by CommandUUID."""
 
     rights = {
@@ -84,12 +83,16 @@ class CommandViewSet(
         return rows.select_related("approval")
 
     def get_serializer(self, *args: Any, **kwargs: Any) -> Any:
+        serializer = super().get_serializer(*args, **kwargs)
         shown = args[0] if args else []
         commands = [shown] if isinstance(shown, Command) else shown
-        context = self.get_serializer_context()
-        seen = selectors.seen(Actor.of(self.request)) if commands else None
-        kwargs["context"] = {**context, "states": progress.states(commands, seen)}
-        return CommandSerializer(*args, **kwargs)
+        if commands and "states" in getattr(serializer, "child", serializer).fields:
+            seen = selectors.seen(Actor.of(self.request))
+            serializer.context["states"] = progress.states(commands, seen)
+        return serializer
+
+    def hold(self, row: Command) -> None:
+        restraint.hold_still(row.pk)
 
     @extend_schema(request=NewCommandSerializer, responses={201: SentSerializer})
     def create(self, request: Request, **kwargs: Any) -> Response:
@@ -139,9 +142,7 @@ class EntryFilter(django_filters.FilterSet):  # type: ignore[misc]
         fields: list[str] = []
 
 
-class EntryViewSet(
-    mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[QueueEntry]
-):
+class EntryViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Resource[QueueEntry]):
     """Commands for one enrollment each: where each stands, and what was said."""
 
     rights = {
@@ -156,6 +157,10 @@ class EntryViewSet(
     serializer_class = EntrySerializer
     filterset_class = EntryFilter
     lookup_value_converter = "int"
+
+    def hold(self, row: QueueEntry) -> None:
+        restraint.hold_still(row.command_id)
+        super().hold(row)
 
     @extend_schema(request=None, responses=EntrySerializer)
     @action(detail=True, methods=["post"])
@@ -189,9 +194,7 @@ class ApprovalFilter(django_filters.FilterSet):  # type: ignore[misc]
         fields: list[str] = []
 
 
-class ApprovalViewSet(
-    mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[Approval]
-):
+class ApprovalViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Resource[Approval]):
     """Commands that wait, or waited, for a second person. Only a person decides, and not with a
     token.
     """
@@ -206,6 +209,9 @@ class ApprovalViewSet(
     serializer_class = ApprovalSerializer
     filterset_class = ApprovalFilter
     lookup_value_converter = "int"
+
+    def hold(self, row: Approval) -> None:
+        restraint.hold_still(row.command_id)
 
     @extend_schema(request=None, responses=ApprovalSerializer)
     @action(detail=True, methods=["post"])
@@ -225,7 +231,7 @@ class ApprovalViewSet(
         return Response(ApprovalSerializer(done).data)
 
 
-class PauseViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Pause]):
+class PauseViewSet(mixins.ListModelMixin, Resource[Pause]):
     """Times in which no destructive command goes out, newest first."""
 
     rights = {
@@ -253,20 +259,23 @@ class PauseViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Pause]):
         return Response(PauseSerializer(restraint.resume(Actor.of(request))).data)
 
 
-class CommandTypeViewSet(viewsets.ViewSet):
+class CommandTypeViewSet(Resource[Any]):
     """What can be sent, with its parameters."""
 
     rights = {
         "list": "command.read",
         "retrieve": "command.read",
     }
+    serializer_class = CommandTypeSerializer
+    pagination_class = None
+    filter_backends = ()
     lookup_field = "request_type"
     lookup_value_converter = "str"
 
     @extend_schema(responses=CommandTypeSerializer(many=True))
     def list(self, request: Request) -> Response:
         """Every command that can be sent."""
-        return Response(CommandTypeSerializer(catalog.all_types(), many=True).data)
+        return Response(self.get_serializer(catalog.all_types(), many=True).data)
 
     @extend_schema(
         responses=CommandTypeSerializer,
@@ -278,7 +287,7 @@ class CommandTypeViewSet(viewsets.ViewSet):
             found = catalog.get(request_type)
         except catalog.UnknownRequestType as error:
             raise NotFound(str(error)) from None
-        return Response(CommandTypeSerializer(found).data)
+        return Response(self.get_serializer(found).data)
 
 
 def _enqueue(actor: Actor, data: dict[str, Any], found: Found) -> queue.Enqueued:

@@ -9,7 +9,7 @@ from typing import Any
 import django_filters
 from django.db.models import QuerySet
 from drf_spectacular.utils import extend_schema
-from rest_framework import mixins, status, viewsets
+from rest_framework import mixins, status
 from rest_framework.decorators import action
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
@@ -26,12 +26,11 @@ from enrollment.serializers import (
     RefusedArrivalSerializer,
     ShownLinkSerializer,
 )
+from mdm.api.resources import Resource
 from mdm.audit.actor import Actor
 
 
-class LinkViewSet(
-    mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[EnrollmentLink]
-):
+class LinkViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Resource[EnrollmentLink]):
     """Links that let people enroll a device."""
 
     rights = {
@@ -80,7 +79,7 @@ class ArrivalFilter(django_filters.FilterSet):  # type: ignore[misc]
         return queryset.filter(flags__contains=[value])
 
 
-class ArrivalViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Arrival]):
+class ArrivalViewSet(mixins.ListModelMixin, Resource[Arrival]):
     """Devices that came by Automated Device Enrollment and were let in, newest first."""
 
     rights = {
@@ -102,7 +101,7 @@ class RefusedArrivalFilter(django_filters.FilterSet):  # type: ignore[misc]
         fields: list[str] = []
 
 
-class RefusedArrivalViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[RefusedArrival]):
+class RefusedArrivalViewSet(mixins.ListModelMixin, Resource[RefusedArrival]):
     """Devices, or whoever it was, that asked to enroll automatically and were refused, and why."""
 
     rights = {
@@ -113,7 +112,7 @@ class RefusedArrivalViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Refus
     filterset_class = RefusedArrivalFilter
 
 
-class MinimumOSViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[MinimumOS]):
+class MinimumOSViewSet(mixins.ListModelMixin, Resource[MinimumOS]):
     """The oldest OS version that devices of each platform may enroll with."""
 
     rights = {

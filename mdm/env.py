@@ -88,6 +88,12 @@ def _seconds(text: str) -> float:
     return float(text)
 
 
+def _rate(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) <= 1_000_000:
+        raise ValueError("give a number of requests between 1 and 1000000")
+    return int(text)
+
+
 def _delay(text: str) -> timedelta:
     if not text.isdecimal() or int(text) > 86_400:
         raise ValueError("give whole seconds, 86400 at most")
@@ -310,6 +316,13 @@ class Env:
         timedelta(minutes=5),
         "For how many seconds a destructive command to more than one device can still be cancelled"
         " before it starts; 300 when empty.",
+    )
+    api_rate: int = variable(
+        "GUARD_API_RATE",
+        _rate,
+        1000,
+        "How many requests a minute the API answers for each token, for each person, and for each"
+        " address that shows neither.",
     )
     log_level: str = variable("GUARD_LOG_LEVEL", str, "INFO", "DEBUG, INFO, WARNING or ERROR.")
 

@@ -124,9 +124,10 @@ WITH next AS MATERIALIZED (
 ), old AS MATERIALIZED (
     SELECT id FROM next WHERE moment < %(before)s
 )"""
-# Where something goes sooner: rows of a week, which GUARD_HISTORY_DAYS is never less than.
+# Where something goes sooner, after a week or a day: GUARD_HISTORY_DAYS is never less.
 A_WEEK = "now() - interval '7 days'"
 OF_A_WEEK = OLD.replace("%(before)s", A_WEEK)
+A_DAY = "now() - interval '1 day'"
 OLD_IDS = "ARRAY(SELECT id FROM old)"
 
 # And ends with this; its part `removed` has a row for each that it removed.
@@ -137,11 +138,11 @@ FROM old
 """
 
 
-def _all(table: str, moment: str) -> Table:
+def _all(table: str, moment: str, before: str = "%(before)s") -> Table:
     """A table whose rows go when they are old, whatever they say."""
     return Table(
         table,
-        OLD.format(table=table, moment=moment)
+        OLD.format(table=table, moment=moment).replace("%(before)s", before)
         + f", removed AS (DELETE FROM {table} WHERE id = ANY ({OLD_IDS}) RETURNING id)"
         + RESULT,
     )
@@ -195,4 +196,5 @@ TABLES = (
     _ESCROW,
     _all("webhooks_event", "at"),
     _all("mdm_refusal", "hour"),
+    _all("accounts_keptanswer", "at", A_DAY),
 )

@@ -10,7 +10,7 @@ from django.db.models import Count, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.shortcuts import get_object_or_404
 from drf_spectacular.utils import OpenApiParameter, extend_schema
-from rest_framework import mixins, status, viewsets
+from rest_framework import mixins, status
 from rest_framework.decorators import action
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
@@ -20,9 +20,10 @@ from abm import differences
 from abm.models import AbmDevice
 from mdm.api.answers import answer_with
 from mdm.api.errors import Conflict
+from mdm.api.resources import Resource
 from mdm.audit.actor import Actor
 from mdm.models import Group, GroupMember
-from profiles import editing, explain, giving, groups, preview
+from profiles import editing, explain, giving, groups, preview, resolution
 from profiles.errors import BadGroup, BadProfile, NotNow
 from profiles.models import Default, Profile, Version
 from profiles.rules import BadRule
@@ -65,9 +66,7 @@ class ProfileFilter(django_filters.FilterSet):  # type: ignore[misc]
         fields: list[str] = []
 
 
-class ProfileViewSet(
-    mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[Profile]
-):
+class ProfileViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Resource[Profile]):
     """ADE profiles. A change is another version, which is looked at and then applied."""
 
     rights = {
@@ -187,7 +186,7 @@ class ProfileViewSet(
         return Response(ProfileSerializer(self.get_queryset().get(pk=found.pk)).data)
 
 
-class DefaultViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Default]):
+class DefaultViewSet(mixins.ListModelMixin, Resource[Default]):
     """The default profile of each OS, in general and on each ABM server."""
 
     rights = {
@@ -207,9 +206,7 @@ class DefaultViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Default]):
         return Response(DefaultSerializer(self.get_queryset(), many=True).data)
 
 
-class GroupViewSet(
-    mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[Group]
-):
+class GroupViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Resource[Group]):
     """Groups of devices: picked by serial number, or found by a rule."""
 
     rights = {
@@ -225,6 +222,10 @@ class GroupViewSet(
     serializer_class = GroupSerializer
     filter_backends = ()
     lookup_value_converter = "int"
+
+    def hold(self, row: Group) -> None:
+        resolution.take_turn()
+        super().hold(row)
 
     def get_queryset(self) -> QuerySet[Group]:
         counted = GroupMember.objects.filter(group=OuterRef("pk")).order_by().values("group")
@@ -309,7 +310,7 @@ class MemberFilter(django_filters.FilterSet):  # type: ignore[misc]
         fields: list[str] = []
 
 
-class MemberViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[GroupMember]):
+class MemberViewSet(mixins.ListModelMixin, Resource[GroupMember]):
     """The serial numbers in groups."""
 
     rights = {
@@ -347,9 +348,7 @@ class WantedFilter(django_filters.FilterSet):  # type: ignore[misc]
         return queryset.filter(differences.settled() if value else differences.differs())
 
 
-class WantedViewSet(
-    mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[AbmDevice]
-):
+class WantedViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Resource[AbmDevice]):
     """Devices in ABM with the profile that each should have, by serial number."""
 
     rights = {

@@ -9,13 +9,14 @@ from django.db.models import QuerySet
 from django.shortcuts import get_object_or_404
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
-from rest_framework import mixins, serializers, status, viewsets
+from rest_framework import mixins, serializers, status
 from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from mdm import devices
 from mdm.api.errors import Conflict
+from mdm.api.resources import Resource
 from mdm.audit.actor import Actor
 from mdm.models import Enrollment
 from mdm.serializers import (
@@ -40,9 +41,7 @@ class EnrollmentFilter(django_filters.FilterSet):  # type: ignore[misc]
         fields: list[str] = []
 
 
-class EnrollmentViewSet(
-    mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[Enrollment]
-):
+class EnrollmentViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Resource[Enrollment]):
     """Relations of devices, and of users on them, with this server."""
 
     rights = {

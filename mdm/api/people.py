@@ -8,7 +8,7 @@ from typing import Any
 import django_filters
 from django.db.models import QuerySet
 from drf_spectacular.utils import extend_schema
-from rest_framework import mixins, serializers, status, viewsets
+from rest_framework import mixins, serializers, status
 from rest_framework.decorators import action
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
@@ -20,6 +20,7 @@ from mdm.accounts.people import BadGrant, LastOne, PeopleError
 from mdm.accounts.rights import Role
 from mdm.api.answers import answer_with
 from mdm.api.errors import Conflict
+from mdm.api.resources import Resource
 from mdm.audit.actor import Actor
 from mdm.models import Group
 
@@ -120,9 +121,7 @@ class RightSerializer(serializers.Serializer[Any]):
     by_token = serializers.BooleanField()
 
 
-class PersonViewSet(
-    mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[User]
-):
+class PersonViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Resource[User]):
     """Who may sign in."""
 
     rights = {
@@ -188,9 +187,7 @@ class GrantFilter(django_filters.FilterSet):  # type: ignore[misc]
         return queryset.filter(pk__in=current) if value else queryset.exclude(pk__in=current)
 
 
-class GrantViewSet(
-    mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[Grant]
-):
+class GrantViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Resource[Grant]):
     """The roles that people hold or held."""
 
     rights = {
@@ -231,10 +228,13 @@ class GrantViewSet(
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
-class RightViewSet(viewsets.ViewSet):
+class RightViewSet(Resource[Any]):
     """What each role may do."""
 
     rights = {"list": "dashboard.open"}
+    serializer_class = RightSerializer
+    pagination_class = None
+    filter_backends = ()
 
     @extend_schema(responses=RightSerializer(many=True))
     def list(self, request: Request) -> Response:
@@ -249,7 +249,7 @@ class RightViewSet(viewsets.ViewSet):
             }
             for right in rights.TABLE
         ]
-        return Response(RightSerializer(lines, many=True).data)
+        return Response(self.get_serializer(lines, many=True).data)
 
 
 def _invalid(refused: PeopleError) -> ValidationError:
