@@ -41,6 +41,7 @@ from abm.tokens import ServerTokenError, TokenRefused
 from mdm.api.answers import answer_with
 from mdm.api.errors import Conflict
 from mdm.api.resources import Resource
+from mdm.api.schema import asking
 from mdm.audit.actor import Actor
 
 answer_with(TokenRefused, Conflict)
@@ -75,7 +76,11 @@ class ServerViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Resource[S
     def get_queryset(self) -> QuerySet[Server]:
         return servers.with_counts()
 
-    @extend_schema(request=NewServerSerializer, responses={201: ServerSerializer})
+    @extend_schema(
+        request=NewServerSerializer,
+        responses={201: ServerSerializer},
+        examples=[asking("A server for the school", name="School of music")],
+    )
     def create(self, request: Request, **kwargs: Any) -> Response:
         """Generate a token: make a key pair whose certificate is then uploaded in ABM."""
         wanted = NewServerSerializer(data=request.data)
@@ -140,7 +145,11 @@ class ServerViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Resource[S
             raise NotFound("No token was uploaded for this server.")
         return Response(UploadSerializer(latest).data)
 
-    @extend_schema(request=SyncSerializer, responses={202: RunSerializer})
+    @extend_schema(
+        request=SyncSerializer,
+        responses={202: RunSerializer},
+        examples=[asking("Read the whole list", full=True)],
+    )
     @action(detail=True, methods=["post"])
     def sync(self, request: Request, **kwargs: Any) -> Response:
         """Sync now: start a run, or join the one that is under way."""

@@ -36,6 +36,7 @@ from commands.serializers import (
 from mdm.api.answers import answer_with
 from mdm.api.errors import Conflict
 from mdm.api.resources import Resource
+from mdm.api.schema import answering, asking
 from mdm.audit.actor import Actor
 from mdm.secrets import Unsealable
 
@@ -94,7 +95,49 @@ class CommandViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Resource[
     def hold(self, row: Command) -> None:
         restraint.hold_still(row.pk)
 
-    @extend_schema(request=NewCommandSerializer, responses={201: SentSerializer})
+    @extend_schema(
+        request=NewCommandSerializer,
+        responses={201: SentSerializer},
+        examples=[
+            asking(
+                "Ask a device for its profiles",
+                request_type="ProfileList",
+                serial_numbers=["C02XK1ABJG5H"],
+            ),
+            asking(
+                "Lock two Macs",
+                request_type="DeviceLock",
+                parameters={"PIN": "483920", "Message": "Please call the help desk."},
+                serial_numbers=["C02XK1ABJG5H", "C02XK1ABJG5J"],
+                expires_in_seconds=86400,
+            ),
+            answering(
+                "One gets it, one is not known",
+                201,
+                command={
+                    "uuid": "7c1f3b52-6a53-4a7b-9c9e-3a4d9d7f1c11",
+                    "request_type": "DeviceLock",
+                    "parameters": {"PIN": "••••••", "Message": "Please call the help desk."},
+                    "destructive": True,
+                    "asked_by": "ada",
+                    "created_at": "2026-11-30T09:30:00Z",
+                    "held": False,
+                    "starts_at": None,
+                    "approval": None,
+                    "states": {"Queued": 1},
+                },
+                queued=1,
+                coalesced=0,
+                refused=[
+                    {
+                        "kind": "serial_number",
+                        "name": "C02XK1ABJG5J",
+                        "reason": "No device has this serial number.",
+                    }
+                ],
+            ),
+        ],
+    )
     def create(self, request: Request, **kwargs: Any) -> Response:
         """Send a command. Who cannot run it is named in `refused`; the others get it."""
         wanted = NewCommandSerializer(data=request.data)
@@ -243,7 +286,11 @@ class PauseViewSet(mixins.ListModelMixin, Resource[Pause]):
     serializer_class = PauseSerializer
     filter_backends = ()
 
-    @extend_schema(request=ReasonSerializer, responses={201: PauseSerializer})
+    @extend_schema(
+        request=ReasonSerializer,
+        responses={201: PauseSerializer},
+        examples=[asking("Pause", reason="An account may be in the wrong hands.")],
+    )
     def create(self, request: Request, **kwargs: Any) -> Response:
         """Pause all destructive commands. Where they are paused, that pause is shown."""
         wanted = ReasonSerializer(data=request.data)

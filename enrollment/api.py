@@ -27,6 +27,7 @@ from enrollment.serializers import (
     ShownLinkSerializer,
 )
 from mdm.api.resources import Resource
+from mdm.api.schema import asking
 from mdm.audit.actor import Actor
 
 
@@ -44,7 +45,19 @@ class LinkViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Resource[Enr
     filter_backends = ()
     lookup_value_converter = "int"
 
-    @extend_schema(request=NewLinkSerializer, responses={201: ShownLinkSerializer})
+    @extend_schema(
+        request=NewLinkSerializer,
+        responses={201: ShownLinkSerializer},
+        examples=[
+            asking(
+                "For a class",
+                name="Class 7b",
+                max_uses=30,
+                expires_at="2199-12-24T18:00:00Z",
+            ),
+            asking("For one device", name="Ada's iPhone", serial_number="C02XK1ABJG5H"),
+        ],
+    )
     def create(self, request: Request, **kwargs: Any) -> Response:
         """Make a link. The answer shows its address; lists do not."""
         wanted = NewLinkSerializer(data=request.data)
@@ -124,7 +137,11 @@ class MinimumOSViewSet(mixins.ListModelMixin, Resource[MinimumOS]):
     filter_backends = ()
     pagination_class = None
 
-    @extend_schema(request=MinimumOSSerializer, responses={200: MinimumOSSerializer(many=True)})
+    @extend_schema(
+        request=MinimumOSSerializer,
+        responses={200: MinimumOSSerializer(many=True)},
+        examples=[asking("iOS 17.5 and newer", platform="iOS", version="17.5")],
+    )
     def create(self, request: Request, **kwargs: Any) -> Response:
         """Set the minimum of a platform, or take it away (""). Answers with all."""
         wanted = MinimumOSSerializer(data=request.data)

@@ -21,6 +21,7 @@ from abm.models import AbmDevice
 from mdm.api.answers import answer_with
 from mdm.api.errors import Conflict
 from mdm.api.resources import Resource
+from mdm.api.schema import asking
 from mdm.audit.actor import Actor
 from mdm.models import Group, GroupMember
 from profiles import editing, explain, giving, groups, preview, resolution
@@ -89,7 +90,23 @@ class ProfileViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Resource[
     filterset_class = ProfileFilter
     lookup_value_converter = "int"
 
-    @extend_schema(request=NewProfileSerializer, responses={201: ProfileSerializer})
+    @extend_schema(
+        request=NewProfileSerializer,
+        responses={201: ProfileSerializer},
+        examples=[
+            asking(
+                "Supervised, with few panes",
+                name="Class room",
+                content={
+                    "is_supervised": True,
+                    "is_mdm_removable": False,
+                    "department": "IT",
+                    "skip_setup_items": ["Siri", "AppleID"],
+                },
+                await_minutes=15,
+            )
+        ],
+    )
     def create(self, request: Request, **kwargs: Any) -> Response:
         """Make a profile. Nobody has it yet."""
         wanted = _valid(NewProfileSerializer(data=request.data))
@@ -233,7 +250,21 @@ class GroupViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Resource[Gr
             member_count=Coalesce(Subquery(counted.annotate(count=Count("*")).values("count")), 0)
         )
 
-    @extend_schema(request=NewGroupSerializer, responses={201: GroupSerializer})
+    @extend_schema(
+        request=NewGroupSerializer,
+        responses={201: GroupSerializer},
+        examples=[
+            asking("By serial number", name="Class 7b", serial_numbers=["C02XK1ABJG5H"]),
+            asking(
+                "By a rule",
+                name="All iPads",
+                rule={
+                    "match": "all",
+                    "conditions": [{"field": "family", "op": "is", "value": "iPad"}],
+                },
+            ),
+        ],
+    )
     def create(self, request: Request, **kwargs: Any) -> Response:
         """Make a group, of the last rank."""
         wanted = _valid(NewGroupSerializer(data=request.data))
@@ -249,7 +280,11 @@ class GroupViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Resource[Gr
             raise ValidationError({bad.field: [str(bad)]}) from None
         return self._now(made, status.HTTP_201_CREATED)
 
-    @extend_schema(request=GroupChangesSerializer, responses=GroupSerializer)
+    @extend_schema(
+        request=GroupChangesSerializer,
+        responses=GroupSerializer,
+        examples=[asking("First of all, without a profile", rank=1, profile=None)],
+    )
     def partial_update(self, request: Request, **kwargs: Any) -> Response:
         """Change its name, its rank, its rule, or the profile that it gives."""
         wanted, found = _valid(GroupChangesSerializer(data=request.data)), self.get_object()
@@ -372,7 +407,13 @@ class WantedViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Resource[A
         found = explain.explain(serial_number.replace("\0", "")[:64])
         return Response(ExplanationSerializer(_explanation(found)).data)
 
-    @extend_schema(request=GivingSerializer, responses=ChangedSerializer)
+    @extend_schema(
+        request=GivingSerializer,
+        responses=ChangedSerializer,
+        examples=[
+            asking("Take theirs away", serial_numbers=["C02XK1ABJG5H"], profile=None),
+        ],
+    )
     @action(detail=False, methods=["post"])
     def give(self, request: Request, **kwargs: Any) -> Response:
         """Give a profile to these very devices, or take theirs away."""

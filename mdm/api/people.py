@@ -21,6 +21,7 @@ from mdm.accounts.rights import Role
 from mdm.api.answers import answer_with
 from mdm.api.errors import Conflict
 from mdm.api.resources import Resource
+from mdm.api.schema import asking
 from mdm.audit.actor import Actor
 from mdm.models import Group
 
@@ -136,7 +137,13 @@ class PersonViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Resource[U
     filter_backends = ()
     lookup_value_converter = "int"
 
-    @extend_schema(request=InvitationSerializer, responses={201: InvitedSerializer})
+    @extend_schema(
+        request=InvitationSerializer,
+        responses={201: InvitedSerializer},
+        examples=[
+            asking("A helper", email="grace@example.com", name="Grace Hopper", role="helper")
+        ],
+    )
     def create(self, request: Request, **kwargs: Any) -> Response:
         """Invite someone. The answer shows the address at which they choose a password."""
         wanted = InvitationSerializer(data=request.data)

@@ -8,7 +8,7 @@ from typing import Any
 
 from drf_spectacular import openapi
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import Direction, OpenApiParameter, OpenApiResponse
+from drf_spectacular.utils import Direction, OpenApiExample, OpenApiParameter, OpenApiResponse
 from drf_standardized_errors.openapi_serializers import (
     ClientErrorEnum,
     ServerErrorEnum,
@@ -54,6 +54,16 @@ ERRORS = {
 }
 
 
+def asking(name: str, /, **body: Any) -> OpenApiExample:
+    """An example of a request's body."""
+    return OpenApiExample(name, value=body, request_only=True)
+
+
+def answering(name: str, status: int, /, **body: Any) -> OpenApiExample:
+    """An example of an answer's body."""
+    return OpenApiExample(name, value=body, response_only=True, status_codes=[str(status)])
+
+
 class AutoSchema(openapi.AutoSchema):
     """The schema of one operation."""
 
@@ -81,6 +91,15 @@ class AutoSchema(openapi.AutoSchema):
                 bodies[status] = self._get_response_for_code(said, status)  # type: ignore[no-untyped-call]
         return dict(sorted(bodies.items()))
 
+    def _map_serializer_field(self, field: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        schema: dict[str, Any] = super()._map_serializer_field(  # type: ignore[no-untyped-call]
+            field, *args, **kwargs
+        )
+        # Any JSON is null too: said twice, null would match both and so none of them.
+        if schema.get("oneOf") == [{}, {"type": "null"}]:
+            del schema["oneOf"]
+        return schema
+
     def _possible(self) -> set[str]:
         """The statuses of errors that this operation can meet."""
         places = {parameter["in"] for parameter in self._get_parameters()}
@@ -95,7 +114,7 @@ class AutoSchema(openapi.AutoSchema):
                 found.add("412")
         if self.method == "POST":
             found |= {"413", "422"}
-        if self.get_request_serializer() is not None:
+        if self.method in {"POST", "PATCH", "PUT"} and self._get_request_body():  # type: ignore[no-untyped-call]
             found |= {"413", "415"}
         return found
 

@@ -16,6 +16,7 @@ from mdm.accounts import tokens
 from mdm.accounts.models import ApiToken, User
 from mdm.accounts.rights import Role
 from mdm.api.resources import Resource
+from mdm.api.schema import asking
 from mdm.audit.actor import Actor
 from mdm.pagination import NewestFirst
 from mdm.serializers import NewTokenSerializer, ShownTokenSerializer, TokenSerializer
@@ -41,7 +42,13 @@ class TokenViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Resource[Ap
             return ApiToken.objects.none()
         return ApiToken.objects.filter(user=self.request.user).select_related("user")
 
-    @extend_schema(request=NewTokenSerializer, responses={201: ShownTokenSerializer})
+    @extend_schema(
+        request=NewTokenSerializer,
+        responses={201: ShownTokenSerializer},
+        examples=[
+            asking("For a script that reads", name="inventory", role="viewer", expires_in_days=30)
+        ],
+    )
     def create(self, request: Request, **kwargs: Any) -> Response:
         """Make a token. The answer shows its text, which is kept nowhere."""
         wanted = NewTokenSerializer(data=request.data)
