@@ -18,7 +18,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from abm import assignment, disowns, runs, servers, tokens
-from abm.models import AbmDevice, Disown, DisownDevice, LedgerEntry, Server, SyncRun
+from abm.models import AbmDevice, Disown, DisownDevice, KeyPair, LedgerEntry, Server, SyncRun
 from abm.serializers import (
     AbmDeviceSerializer,
     AssignmentSerializer,
@@ -40,6 +40,7 @@ from abm.serializers import (
 from abm.tokens import ServerTokenError, TokenRefused
 from mdm.api.answers import answer_with
 from mdm.api.errors import Conflict
+from mdm.api.filters import IdFilter
 from mdm.api.resources import Resource
 from mdm.api.schema import asking
 from mdm.audit.actor import Actor
@@ -115,7 +116,10 @@ class ServerViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Resource[S
     @action(detail=True)
     def certificate(self, request: Request, **kwargs: Any) -> Response:
         """The certificate to upload in ABM."""
-        pair = servers.current_key_pair(self.get_object())
+        try:
+            pair = servers.current_key_pair(self.get_object())
+        except KeyPair.DoesNotExist:
+            raise NotFound("This server has no key pair: make one (new-key).") from None
         return Response({"certificate": pair.certificate})
 
     @extend_schema(request=None, responses={201: CertificateSerializer})
@@ -145,11 +149,7 @@ class ServerViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Resource[S
             raise NotFound("No token was uploaded for this server.")
         return Response(UploadSerializer(latest).data)
 
-    @extend_schema(
-        request=SyncSerializer,
-        responses={202: RunSerializer},
-        examples=[asking("Read the whole list", full=True)],
-    )
+    @extend_schema(request=SyncSerializer, responses={202: RunSerializer})
     @action(detail=True, methods=["post"])
     def sync(self, request: Request, **kwargs: Any) -> Response:
         """Sync now: start a run, or join the one that is under way."""
@@ -190,7 +190,7 @@ class ServerViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Resource[S
 class RunFilter(django_filters.FilterSet):  # type: ignore[misc]
     """Which runs a list holds."""
 
-    server = django_filters.NumberFilter(field_name="server_id")
+    server = IdFilter("server_id")
     state = django_filters.MultipleChoiceFilter(choices=SyncRun.State.choices)
     full = django_filters.BooleanFilter()
 
@@ -217,7 +217,7 @@ class RunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Resource[Sync
 class AbmDeviceFilter(django_filters.FilterSet):  # type: ignore[misc]
     """Which devices a list holds."""
 
-    server = django_filters.NumberFilter(field_name="server_id")
+    server = IdFilter("server_id")
     serial_number = django_filters.CharFilter(max_length=64)
     device_family = django_filters.CharFilter(max_length=64)
     os = django_filters.CharFilter(max_length=64)
@@ -287,7 +287,7 @@ class DisownViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Resource[D
 class DisownDeviceFilter(django_filters.FilterSet):  # type: ignore[misc]
     """Which of the devices a list holds."""
 
-    disown = django_filters.NumberFilter(field_name="disown_id")
+    disown = IdFilter("disown_id")
     state = django_filters.MultipleChoiceFilter(choices=DisownDevice.State.choices)
     serial_number = django_filters.CharFilter(max_length=64)
 
@@ -311,7 +311,7 @@ class LedgerFilter(django_filters.FilterSet):  # type: ignore[misc]
     """Whose ledger to read."""
 
     serial_number = django_filters.CharFilter(max_length=64)
-    run = django_filters.NumberFilter(field_name="run_id")
+    run = IdFilter("run_id")
 
     class Meta:
         model = LedgerEntry

@@ -35,6 +35,7 @@ from commands.serializers import (
 )
 from mdm.api.answers import answer_with
 from mdm.api.errors import Conflict
+from mdm.api.filters import IdFilter
 from mdm.api.resources import Resource
 from mdm.api.schema import answering, asking
 from mdm.audit.actor import Actor
@@ -169,12 +170,8 @@ class EntryFilter(django_filters.FilterSet):  # type: ignore[misc]
 
     command = django_filters.UUIDFilter(field_name="command__uuid")
     request_type = django_filters.CharFilter(field_name="command__request_type", max_length=60)
-    enrollment = django_filters.NumberFilter(
-        field_name="enrollment_id", min_value=1, max_value=2**63 - 1
-    )
-    device = django_filters.NumberFilter(
-        field_name="enrollment__device_id", min_value=1, max_value=2**63 - 1
-    )
+    enrollment = IdFilter("enrollment_id")
+    device = IdFilter("enrollment__device_id")
     serial_number = django_filters.CharFilter(
         field_name="enrollment__device__serial_number", max_length=64
     )

@@ -20,6 +20,7 @@ from abm import differences
 from abm.models import AbmDevice
 from mdm.api.answers import answer_with
 from mdm.api.errors import Conflict
+from mdm.api.filters import IdFilter
 from mdm.api.resources import Resource
 from mdm.api.schema import asking
 from mdm.audit.actor import Actor
@@ -337,7 +338,7 @@ class GroupViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Resource[Gr
 class MemberFilter(django_filters.FilterSet):  # type: ignore[misc]
     """Whose members a list holds."""
 
-    group = django_filters.NumberFilter(field_name="group_id")
+    group = IdFilter("group_id")
     serial_number = django_filters.CharFilter(max_length=64)
 
     class Meta:
@@ -359,7 +360,7 @@ class MemberViewSet(mixins.ListModelMixin, Resource[GroupMember]):
 class WantedFilter(django_filters.FilterSet):  # type: ignore[misc]
     """Which devices a list holds."""
 
-    server = django_filters.NumberFilter(field_name="server_id")
+    server = IdFilter("server_id")
     rule = django_filters.CharFilter(field_name="wish__rule", max_length=10)
     unassigned = django_filters.BooleanFilter(
         method="filter_unassigned", label="Unassigned devices alone, or none of them."

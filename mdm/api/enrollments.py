@@ -16,6 +16,7 @@ from rest_framework.response import Response
 
 from mdm import devices
 from mdm.api.errors import Conflict
+from mdm.api.filters import IdFilter
 from mdm.api.resources import Resource
 from mdm.audit.actor import Actor
 from mdm.models import Enrollment
@@ -31,7 +32,7 @@ class EnrollmentFilter(django_filters.FilterSet):  # type: ignore[misc]
     """Which enrollments a list holds."""
 
     serial_number = django_filters.CharFilter(field_name="device__serial_number", max_length=64)
-    device = django_filters.NumberFilter(field_name="device_id", min_value=1, max_value=2**63 - 1)
+    device = IdFilter("device_id")
     state = django_filters.MultipleChoiceFilter(choices=Enrollment.State.choices)
     kind = django_filters.ChoiceFilter(choices=Enrollment.Kind.choices)
     channel = django_filters.MultipleChoiceFilter(choices=Enrollment.Channel.choices)

@@ -20,6 +20,7 @@ from mdm.accounts.people import BadGrant, LastOne, PeopleError
 from mdm.accounts.rights import Role
 from mdm.api.answers import answer_with
 from mdm.api.errors import Conflict
+from mdm.api.filters import IdFilter
 from mdm.api.resources import Resource
 from mdm.api.schema import asking
 from mdm.audit.actor import Actor
@@ -179,7 +180,7 @@ class PersonViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Resource[U
 class GrantFilter(django_filters.FilterSet):  # type: ignore[misc]
     """Which roles a list holds."""
 
-    user = django_filters.NumberFilter(field_name="user_id", min_value=1, max_value=2**63 - 1)
+    user = IdFilter("user_id")
     role = django_filters.MultipleChoiceFilter(choices=Role.choices)
     current = django_filters.BooleanFilter(
         method="filter_current", label="Those that hold now alone, or those that do not."

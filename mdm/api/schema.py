@@ -165,9 +165,10 @@ def _fields(view: Any) -> OpenApiParameter:
     known = view.get_serializer_class()().fields
     return OpenApiParameter(
         "fields",
-        {"type": "array", "items": {"type": "string", "enum": list(known)}, "minItems": 1},
+        {"type": "array", "items": {"type": "string"}, "minItems": 1},
         OpenApiParameter.QUERY,
-        description="Answer with these fields alone, also where others are always there.",
+        description="Answer with these fields alone, also where others are said to be always there."
+        f" There are {', '.join(known)}.",
         style="form",
         explode=False,
     )
