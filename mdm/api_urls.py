@@ -31,6 +31,7 @@ from mdm.api.devices import DeviceViewSet
 from mdm.api.docs import DocsView, SchemaView
 from mdm.api.enrollments import EnrollmentViewSet
 from mdm.api.people import GrantViewSet, PersonViewSet, RightViewSet
+from mdm.api.push_certificates import PushCertificateViewSet
 from mdm.api.quarantine import QuarantineViewSet
 from mdm.api.tokens import TokenViewSet
 from profiles.api import (
@@ -67,6 +68,7 @@ router.register("groups", GroupViewSet, basename="group")
 router.register("group-members", MemberViewSet, basename="groupmember")
 router.register("links", LinkViewSet)
 router.register("quarantine", QuarantineViewSet)
+router.register("push-certificates", PushCertificateViewSet, basename="pushcertificate")
 router.register("tokens", TokenViewSet, basename="token")
 router.register("people", PersonViewSet, basename="person")
 router.register("grants", GrantViewSet, basename="grant")

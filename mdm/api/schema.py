@@ -106,7 +106,7 @@ class AutoSchema(openapi.AutoSchema):
         found = {"401", "403", "429"}
         if places & {"query"} or self.method in {"POST", "PATCH", "PUT"}:
             found.add("400")
-        if "path" in places or self._get_paginator():  # type: ignore[no-untyped-call]
+        if "path" in places or (self.method == "GET" and self._get_paginator()):  # type: ignore[no-untyped-call]
             found.add("404")
         if self.method in _WRITES:
             found.add("409")
