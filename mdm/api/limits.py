@@ -65,7 +65,9 @@ def stranger(request: Any) -> Spent:
     has a good one is never held up by others at the same address.
     """
     plain = request._request
-    plain.guard_spent = spend(f"address:{request.META.get('REMOTE_ADDR', '')[:64]}")
+    # Without a token or session, `Budget` has counted it already.
+    if not hasattr(plain, "guard_spent"):
+        plain.guard_spent = spend(f"address:{request.META.get('REMOTE_ADDR', '')[:64]}")
     spent: Spent = plain.guard_spent
     return spent
 

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from django.db import transaction
 from django.db.models import Model
+from django.shortcuts import get_object_or_404
 from rest_framework import viewsets
 from rest_framework.exceptions import NotFound
 from rest_framework.negotiation import DefaultContentNegotiation
@@ -78,7 +79,7 @@ class Resource(viewsets.GenericViewSet[Row]):
         whose acts take another lock before the row's takes that one first.
         """
         # The row alone, without what the view's list selects with it.
-        type(row)._base_manager.select_for_update().get(pk=row.pk)
+        get_object_or_404(type(row)._base_manager.select_for_update(), pk=row.pk)
 
     def _write(self, handler: Handler, request: Request, *args: Any, **kwargs: Any) -> Response:
         act = partial(self._if_match, handler, request, *args, **kwargs)
