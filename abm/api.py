@@ -11,14 +11,14 @@ from typing import Any
 import django_filters
 from django.db.models import QuerySet
 from drf_spectacular.utils import extend_schema
-from rest_framework import mixins, status, viewsets
+from rest_framework import mixins, status
 from rest_framework.decorators import action
 from rest_framework.exceptions import NotFound, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from abm import assignment, disowns, runs, servers, tokens
-from abm.models import AbmDevice, Disown, DisownDevice, LedgerEntry, Server, SyncRun
+from abm.models import AbmDevice, Disown, DisownDevice, KeyPair, LedgerEntry, Server, SyncRun
 from abm.serializers import (
     AbmDeviceSerializer,
     AssignmentSerializer,
@@ -40,6 +40,9 @@ from abm.serializers import (
 from abm.tokens import ServerTokenError, TokenRefused
 from mdm.api.answers import answer_with
 from mdm.api.errors import Conflict
+from mdm.api.filters import IdFilter
+from mdm.api.resources import Resource
+from mdm.api.schema import asking
 from mdm.audit.actor import Actor
 
 answer_with(TokenRefused, Conflict)
@@ -48,9 +51,7 @@ answer_with(runs.CannotSync, Conflict)
 answer_with(disowns.CannotDisown, Conflict)
 
 
-class ServerViewSet(
-    mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[Server]
-):
+class ServerViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Resource[Server]):
     """Our MDM servers in Apple Business Manager."""
 
     rights = {
@@ -76,7 +77,11 @@ class ServerViewSet(
     def get_queryset(self) -> QuerySet[Server]:
         return servers.with_counts()
 
-    @extend_schema(request=NewServerSerializer, responses={201: ServerSerializer})
+    @extend_schema(
+        request=NewServerSerializer,
+        responses={201: ServerSerializer},
+        examples=[asking("A server for the school", name="School of music")],
+    )
     def create(self, request: Request, **kwargs: Any) -> Response:
         """Generate a token: make a key pair whose certificate is then uploaded in ABM."""
         wanted = NewServerSerializer(data=request.data)
@@ -111,7 +116,10 @@ class ServerViewSet(
     @action(detail=True)
     def certificate(self, request: Request, **kwargs: Any) -> Response:
         """The certificate to upload in ABM."""
-        pair = servers.current_key_pair(self.get_object())
+        try:
+            pair = servers.current_key_pair(self.get_object())
+        except KeyPair.DoesNotExist:
+            raise NotFound("This server has no key pair: make one (new-key).") from None
         return Response({"certificate": pair.certificate})
 
     @extend_schema(request=None, responses={201: CertificateSerializer})
@@ -182,7 +190,7 @@ class ServerViewSet(
 class RunFilter(django_filters.FilterSet):  # type: ignore[misc]
     """Which runs a list holds."""
 
-    server = django_filters.NumberFilter(field_name="server_id")
+    server = IdFilter("server_id")
     state = django_filters.MultipleChoiceFilter(choices=SyncRun.State.choices)
     full = django_filters.BooleanFilter()
 
@@ -191,9 +199,7 @@ class RunFilter(django_filters.FilterSet):  # type: ignore[misc]
         fields: list[str] = []
 
 
-class RunViewSet(
-    mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[SyncRun]
-):
+class RunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Resource[SyncRun]):
     """Runs of the sync, newest first."""
 
     rights = {
@@ -211,7 +217,7 @@ class RunViewSet(
 class AbmDeviceFilter(django_filters.FilterSet):  # type: ignore[misc]
     """Which devices a list holds."""
 
-    server = django_filters.NumberFilter(field_name="server_id")
+    server = IdFilter("server_id")
     serial_number = django_filters.CharFilter(max_length=64)
     device_family = django_filters.CharFilter(max_length=64)
     os = django_filters.CharFilter(max_length=64)
@@ -229,9 +235,7 @@ class AbmDeviceFilter(django_filters.FilterSet):  # type: ignore[misc]
         fields: list[str] = []
 
 
-class AbmDeviceViewSet(
-    mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[AbmDevice]
-):
+class AbmDeviceViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Resource[AbmDevice]):
     """Serial numbers that ABM lists for our servers, or once did."""
 
     rights = {
@@ -244,9 +248,7 @@ class AbmDeviceViewSet(
     lookup_value_converter = "int"
 
 
-class DisownViewSet(
-    mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[Disown]
-):
+class DisownViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Resource[Disown]):
     """Devices that someone had Apple take out of the organization, newest first."""
 
     rights = {
@@ -285,7 +287,7 @@ class DisownViewSet(
 class DisownDeviceFilter(django_filters.FilterSet):  # type: ignore[misc]
     """Which of the devices a list holds."""
 
-    disown = django_filters.NumberFilter(field_name="disown_id")
+    disown = IdFilter("disown_id")
     state = django_filters.MultipleChoiceFilter(choices=DisownDevice.State.choices)
     serial_number = django_filters.CharFilter(max_length=64)
 
@@ -294,7 +296,7 @@ class DisownDeviceFilter(django_filters.FilterSet):  # type: ignore[misc]
         fields: list[str] = []
 
 
-class DisownDeviceViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[DisownDevice]):
+class DisownDeviceViewSet(mixins.ListModelMixin, Resource[DisownDevice]):
     """What became of each device that someone had disowned."""
 
     rights = {
@@ -309,14 +311,14 @@ class LedgerFilter(django_filters.FilterSet):  # type: ignore[misc]
     """Whose ledger to read."""
 
     serial_number = django_filters.CharFilter(max_length=64)
-    run = django_filters.NumberFilter(field_name="run_id")
+    run = IdFilter("run_id")
 
     class Meta:
         model = LedgerEntry
         fields: list[str] = []
 
 
-class LedgerViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[LedgerEntry]):
+class LedgerViewSet(mixins.ListModelMixin, Resource[LedgerEntry]):
     """Every operation that Apple sent and every decision that was taken, newest first."""
 
     rights = {

@@ -11,7 +11,7 @@ import django_filters
 from django.db.models import QuerySet
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
-from rest_framework import mixins, status, viewsets
+from rest_framework import mixins, status
 from rest_framework.decorators import action
 from rest_framework.exceptions import ErrorDetail, NotFound, ValidationError
 from rest_framework.request import Request
@@ -35,6 +35,9 @@ from commands.serializers import (
 )
 from mdm.api.answers import answer_with
 from mdm.api.errors import Conflict
+from mdm.api.filters import IdFilter
+from mdm.api.resources import Resource
+from mdm.api.schema import answering, asking
 from mdm.audit.actor import Actor
 from mdm.secrets import Unsealable
 
@@ -60,9 +63,7 @@ class CommandFilter(django_filters.FilterSet):  # type: ignore[misc]
     list=extend_schema(description="What was asked for, newest first."),
     retrieve=extend_schema(description="One command, and how far it has come."),
 )
-class CommandViewSet(
-    mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[Command]
-):
+class CommandViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Resource[Command]):
     """What was asked for, once each, by CommandUUID."""
 
     rights = {
@@ -85,14 +86,60 @@ class CommandViewSet(
         return rows.select_related("approval")
 
     def get_serializer(self, *args: Any, **kwargs: Any) -> Any:
+        serializer = super().get_serializer(*args, **kwargs)
         shown = args[0] if args else []
         commands = [shown] if isinstance(shown, Command) else shown
-        context = self.get_serializer_context()
-        seen = selectors.seen(Actor.of(self.request)) if commands else None
-        kwargs["context"] = {**context, "states": progress.states(commands, seen)}
-        return CommandSerializer(*args, **kwargs)
+        if commands and "states" in getattr(serializer, "child", serializer).fields:
+            seen = selectors.seen(Actor.of(self.request))
+            serializer.context["states"] = progress.states(commands, seen)
+        return serializer
 
-    @extend_schema(request=NewCommandSerializer, responses={201: SentSerializer})
+    def hold(self, row: Command) -> None:
+        restraint.hold_still(row.pk)
+
+    @extend_schema(
+        request=NewCommandSerializer,
+        responses={201: SentSerializer},
+        examples=[
+            asking(
+                "Ask a device for its profiles",
+                request_type="ProfileList",
+                serial_numbers=["C02XK1ABJG5H"],
+            ),
+            asking(
+                "Lock two Macs",
+                request_type="DeviceLock",
+                parameters={"PIN": "483920", "Message": "Please call the help desk."},
+                serial_numbers=["C02XK1ABJG5H", "C02XK1ABJG5J"],
+                expires_in_seconds=86400,
+            ),
+            answering(
+                "One gets it, one is not known",
+                201,
+                command={
+                    "uuid": "7c1f3b52-6a53-4a7b-9c9e-3a4d9d7f1c11",
+                    "request_type": "DeviceLock",
+                    "parameters": {"PIN": "••••••", "Message": "Please call the help desk."},
+                    "destructive": True,
+                    "asked_by": "ada",
+                    "created_at": "2026-11-30T09:30:00Z",
+                    "held": False,
+                    "starts_at": None,
+                    "approval": None,
+                    "states": {"Queued": 1},
+                },
+                queued=1,
+                coalesced=0,
+                refused=[
+                    {
+                        "kind": "serial_number",
+                        "name": "C02XK1ABJG5J",
+                        "reason": "No device has this serial number.",
+                    }
+                ],
+            ),
+        ],
+    )
     def create(self, request: Request, **kwargs: Any) -> Response:
         """Send a command. Who cannot run it is named in `refused`; the others get it."""
         wanted = NewCommandSerializer(data=request.data)
@@ -143,12 +190,8 @@ class EntryFilter(django_filters.FilterSet):  # type: ignore[misc]
 
     command = django_filters.UUIDFilter(field_name="command__uuid")
     request_type = django_filters.CharFilter(field_name="command__request_type", max_length=60)
-    enrollment = django_filters.NumberFilter(
-        field_name="enrollment_id", min_value=1, max_value=2**63 - 1
-    )
-    device = django_filters.NumberFilter(
-        field_name="enrollment__device_id", min_value=1, max_value=2**63 - 1
-    )
+    enrollment = IdFilter("enrollment_id")
+    device = IdFilter("enrollment__device_id")
     serial_number = django_filters.CharFilter(
         field_name="enrollment__device__serial_number", max_length=64
     )
@@ -159,9 +202,7 @@ class EntryFilter(django_filters.FilterSet):  # type: ignore[misc]
         fields: list[str] = []
 
 
-class EntryViewSet(
-    mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[QueueEntry]
-):
+class EntryViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Resource[QueueEntry]):
     """Commands for one enrollment each: where each stands, and what was said."""
 
     rights = {
@@ -176,6 +217,10 @@ class EntryViewSet(
     serializer_class = EntrySerializer
     filterset_class = EntryFilter
     lookup_value_converter = "int"
+
+    def hold(self, row: QueueEntry) -> None:
+        restraint.hold_still(row.command_id)
+        super().hold(row)
 
     @extend_schema(request=None, responses=EntrySerializer)
     @action(detail=True, methods=["post"])
@@ -209,9 +254,7 @@ class ApprovalFilter(django_filters.FilterSet):  # type: ignore[misc]
         fields: list[str] = []
 
 
-class ApprovalViewSet(
-    mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[Approval]
-):
+class ApprovalViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Resource[Approval]):
     """Commands that wait, or waited, for a second person. Only a person decides, and not with a
     token.
     """
@@ -226,6 +269,9 @@ class ApprovalViewSet(
     serializer_class = ApprovalSerializer
     filterset_class = ApprovalFilter
     lookup_value_converter = "int"
+
+    def hold(self, row: Approval) -> None:
+        restraint.hold_still(row.command_id)
 
     @extend_schema(request=None, responses=ApprovalSerializer)
     @action(detail=True, methods=["post"])
@@ -245,7 +291,7 @@ class ApprovalViewSet(
         return Response(ApprovalSerializer(done).data)
 
 
-class PauseViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Pause]):
+class PauseViewSet(mixins.ListModelMixin, Resource[Pause]):
     """Times in which no destructive command goes out, newest first."""
 
     rights = {
@@ -257,7 +303,11 @@ class PauseViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Pause]):
     serializer_class = PauseSerializer
     filter_backends = ()
 
-    @extend_schema(request=ReasonSerializer, responses={201: PauseSerializer})
+    @extend_schema(
+        request=ReasonSerializer,
+        responses={201: PauseSerializer},
+        examples=[asking("Pause", reason="An account may be in the wrong hands.")],
+    )
     def create(self, request: Request, **kwargs: Any) -> Response:
         """Pause all destructive commands. Where they are paused, that pause is shown."""
         wanted = ReasonSerializer(data=request.data)
@@ -273,20 +323,23 @@ class PauseViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Pause]):
         return Response(PauseSerializer(restraint.resume(Actor.of(request))).data)
 
 
-class CommandTypeViewSet(viewsets.ViewSet):
+class CommandTypeViewSet(Resource[Any]):
     """What can be sent, with its parameters."""
 
     rights = {
         "list": "command.read",
         "retrieve": "command.read",
     }
+    serializer_class = CommandTypeSerializer
+    pagination_class = None
+    filter_backends = ()
     lookup_field = "request_type"
     lookup_value_converter = "str"
 
     @extend_schema(responses=CommandTypeSerializer(many=True))
     def list(self, request: Request) -> Response:
         """Every command that can be sent."""
-        return Response(CommandTypeSerializer(catalog.all_types(), many=True).data)
+        return Response(self.get_serializer(catalog.all_types(), many=True).data)
 
     @extend_schema(
         responses=CommandTypeSerializer,
@@ -298,7 +351,7 @@ class CommandTypeViewSet(viewsets.ViewSet):
             found = catalog.get(request_type)
         except catalog.UnknownRequestType as error:
             raise NotFound(str(error)) from None
-        return Response(CommandTypeSerializer(found).data)
+        return Response(self.get_serializer(found).data)
 
 
 def _enqueue(actor: Actor, data: dict[str, Any], found: Found) -> queue.Enqueued:

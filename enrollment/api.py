@@ -9,7 +9,7 @@ from typing import Any
 import django_filters
 from django.db.models import QuerySet
 from drf_spectacular.utils import extend_schema
-from rest_framework import mixins, status, viewsets
+from rest_framework import mixins, status
 from rest_framework.decorators import action
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
@@ -29,13 +29,13 @@ from enrollment.serializers import (
     ShownLinkSerializer,
 )
 from mdm.api.errors import Conflict
+from mdm.api.resources import Resource
+from mdm.api.schema import asking
 from mdm.audit.actor import Actor
 from mdm.audit.record import NoReason
 
 
-class LinkViewSet(
-    mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[EnrollmentLink]
-):
+class LinkViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Resource[EnrollmentLink]):
     """Links that let people enroll a device."""
 
     rights = {
@@ -50,7 +50,19 @@ class LinkViewSet(
     filter_backends = ()
     lookup_value_converter = "int"
 
-    @extend_schema(request=NewLinkSerializer, responses={201: ShownLinkSerializer})
+    @extend_schema(
+        request=NewLinkSerializer,
+        responses={201: ShownLinkSerializer},
+        examples=[
+            asking(
+                "For a class",
+                name="Class 7b",
+                max_uses=30,
+                expires_at="2199-12-24T18:00:00Z",
+            ),
+            asking("For one device", name="Ada's iPhone", serial_number="C02XK1ABJG5H"),
+        ],
+    )
     def create(self, request: Request, **kwargs: Any) -> Response:
         """Make a link. The answer shows its address; lists do not."""
         wanted = NewLinkSerializer(data=request.data)
@@ -100,7 +112,7 @@ class ArrivalFilter(django_filters.FilterSet):  # type: ignore[misc]
         return queryset.filter(flags__contains=[value])
 
 
-class ArrivalViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Arrival]):
+class ArrivalViewSet(mixins.ListModelMixin, Resource[Arrival]):
     """Devices that came by Automated Device Enrollment and were let in, newest first."""
 
     rights = {
@@ -122,7 +134,7 @@ class RefusedArrivalFilter(django_filters.FilterSet):  # type: ignore[misc]
         fields: list[str] = []
 
 
-class RefusedArrivalViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[RefusedArrival]):
+class RefusedArrivalViewSet(mixins.ListModelMixin, Resource[RefusedArrival]):
     """Devices, or whoever it was, that asked to enroll automatically and were refused, and why."""
 
     rights = {
@@ -133,7 +145,7 @@ class RefusedArrivalViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Refus
     filterset_class = RefusedArrivalFilter
 
 
-class MinimumOSViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[MinimumOS]):
+class MinimumOSViewSet(mixins.ListModelMixin, Resource[MinimumOS]):
     """The oldest OS version that devices of each platform may enroll with."""
 
     rights = {
@@ -145,7 +157,11 @@ class MinimumOSViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[MinimumOS]
     filter_backends = ()
     pagination_class = None
 
-    @extend_schema(request=MinimumOSSerializer, responses={200: MinimumOSSerializer(many=True)})
+    @extend_schema(
+        request=MinimumOSSerializer,
+        responses={200: MinimumOSSerializer(many=True)},
+        examples=[asking("iOS 17.5 and newer", platform="iOS", version="17.5")],
+    )
     def create(self, request: Request, **kwargs: Any) -> Response:
         """Set the minimum of a platform, or take it away (""). Answers with all."""
         wanted = MinimumOSSerializer(data=request.data)

@@ -33,6 +33,7 @@ from mdm.api.docs import DocsView, SchemaView
 from mdm.api.enrollments import EnrollmentViewSet
 from mdm.api.health import BackupViewSet, HealthView
 from mdm.api.people import GrantViewSet, PersonViewSet, RightViewSet
+from mdm.api.push_certificates import PushCertificateViewSet
 from mdm.api.quarantine import QuarantineViewSet
 from mdm.api.tokens import TokenViewSet
 from mdm.api.webhooks import DeliveryViewSet, KindViewSet, WebhookViewSet
@@ -70,6 +71,7 @@ router.register("groups", GroupViewSet, basename="group")
 router.register("group-members", MemberViewSet, basename="groupmember")
 router.register("links", LinkViewSet)
 router.register("quarantine", QuarantineViewSet)
+router.register("push-certificates", PushCertificateViewSet, basename="pushcertificate")
 router.register("tokens", TokenViewSet, basename="token")
 router.register("webhooks", WebhookViewSet, basename="webhook")
 router.register("webhook-deliveries", DeliveryViewSet, basename="webhookdelivery")

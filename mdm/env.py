@@ -88,16 +88,16 @@ def _seconds(text: str) -> float:
     return float(text)
 
 
+def _rate(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) <= 1_000_000:
+        raise ValueError("give a whole number between 1 and 1000000")
+    return int(text)
+
+
 def _delay(text: str) -> timedelta:
     if not text.isdecimal() or int(text) > 86_400:
         raise ValueError("give whole seconds, 86400 at most")
     return timedelta(seconds=int(text))
-
-
-def _rate(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= 100_000:
-        raise ValueError("give a whole number between 1 and 100000")
-    return int(text)
 
 
 def _budget(text: str) -> tuple[tuple[str, int], ...]:
@@ -328,6 +328,13 @@ class Env:
         _networks,
         (),
         "Networks beside the public internet that webhooks may go to, such as `10.20.0.0/16`.",
+    )
+    api_rate: int = variable(
+        "GUARD_API_RATE",
+        _rate,
+        1000,
+        "How many requests a minute the API answers for each token, for each person, and for each"
+        " address that shows neither.",
     )
     log_level: str = variable("GUARD_LOG_LEVEL", str, "INFO", "DEBUG, INFO, WARNING or ERROR.")
 

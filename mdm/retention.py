@@ -124,10 +124,11 @@ WITH next AS MATERIALIZED (
 ), old AS MATERIALIZED (
     SELECT id FROM next WHERE moment < %(before)s
 )"""
-# Where something goes sooner: rows of a week, which GUARD_HISTORY_DAYS is never less than.
+# Where something goes sooner, after a week or a day: GUARD_HISTORY_DAYS is never less.
 A_WEEK = "now() - interval '7 days'"
 OF_A_WEEK = OLD.replace("%(before)s", A_WEEK)
 OF_A_MONTH = OLD.replace("%(before)s", "greatest(%(before)s, now() - interval '30 days')")
+A_DAY = OLD.replace("%(before)s", "greatest(%(before)s, now() - interval '1 day')")
 OLD_IDS = "ARRAY(SELECT id FROM old)"
 
 # And ends with this; its part `removed` has a row for each that it removed.
@@ -199,4 +200,5 @@ TABLES = (
     _all("webhooks_event", "at", OF_A_MONTH),
     _all("mdm_refusal", "hour"),
     _all("audit_refusedrequest", "hour"),
+    _all("accounts_keptanswer", "at", A_DAY),
 )

@@ -46,6 +46,10 @@ class StandingSerializer(serializers.Serializer[Any]):
 class DeviceSerializer(serializers.ModelSerializer[Device]):
     """A machine."""
 
+    # "" where the device has not said it.
+    platform = serializers.ChoiceField(
+        choices=Device.Platform.choices, allow_blank=True, read_only=True
+    )
     enrollment = CurrentEnrollmentSerializer(read_only=True, allow_null=True)
     standing = serializers.SerializerMethodField()
 

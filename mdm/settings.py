@@ -372,13 +372,14 @@ REST_FRAMEWORK = {
     ],
     "DEFAULT_PERMISSION_CLASSES": ["mdm.api.permissions.HasRight"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_THROTTLE_CLASSES": ["mdm.api.limits.Budget"],
     "DEFAULT_PARSER_CLASSES": ["mdm.api.parsing.JSONParser"],
     "DEFAULT_FILTER_BACKENDS": [
         "mdm.api.permissions.Seen",
         "django_filters.rest_framework.DjangoFilterBackend",
     ],
     "DEFAULT_PAGINATION_CLASS": "mdm.pagination.CursorPagination",
-    "DEFAULT_SCHEMA_CLASS": "mdm.api.answers.AutoSchema",
+    "DEFAULT_SCHEMA_CLASS": "mdm.api.schema.AutoSchema",
     "EXCEPTION_HANDLER": "drf_standardized_errors.handler.exception_handler",
     "DEFAULT_METADATA_CLASS": None,
     "PAGE_SIZE": 100,
@@ -387,8 +388,6 @@ REST_FRAMEWORK = {
 DATA_UPLOAD_MAX_MEMORY_SIZE = 8 * 1024 * 1024
 DRF_STANDARDIZED_ERRORS = {
     "EXCEPTION_HANDLER_CLASS": "mdm.api.answers.ExceptionHandler",
-    "ALLOWED_ERROR_STATUS_CODES": ["400", "401", "403", "404", "409"],
-    "ERROR_SCHEMAS": {"409": "mdm.api.answers.ErrorResponse409Serializer"},
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "GuardMDM",
@@ -415,11 +414,9 @@ SPECTACULAR_SETTINGS = {
         "ProbeState": "mdm.api.health.PROBE_STATES",
         "HealthState": "mdm.api.health.HEALTH_STATES",
         "NameKind": "commands.serializers.NAME_KINDS",
-        "ValidationErrorType": "drf_standardized_errors.openapi_serializers.ValidationErrorEnum",
-        "ClientErrorType": "drf_standardized_errors.openapi_serializers.ClientErrorEnum",
     },
     "POSTPROCESSING_HOOKS": [
-        "drf_standardized_errors.openapi_hooks.postprocess_schema_enums",
+        "drf_spectacular.hooks.postprocess_schema_enums",
         "mdm.api.webhooks.add_webhooks",
     ],
     "SWAGGER_UI_DIST": "SIDECAR",

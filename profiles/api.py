@@ -10,7 +10,7 @@ from django.db.models import Count, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.shortcuts import get_object_or_404
 from drf_spectacular.utils import OpenApiParameter, extend_schema
-from rest_framework import mixins, status, viewsets
+from rest_framework import mixins, status
 from rest_framework.decorators import action
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
@@ -20,9 +20,12 @@ from abm import differences
 from abm.models import AbmDevice
 from mdm.api.answers import answer_with
 from mdm.api.errors import Conflict
+from mdm.api.filters import IdFilter
+from mdm.api.resources import Resource
+from mdm.api.schema import asking
 from mdm.audit.actor import Actor
 from mdm.models import Group, GroupMember
-from profiles import editing, explain, giving, groups, preview
+from profiles import editing, explain, giving, groups, preview, resolution
 from profiles.errors import BadGroup, BadProfile, NotNow
 from profiles.models import Default, Profile, Version
 from profiles.rules import BadRule
@@ -65,9 +68,7 @@ class ProfileFilter(django_filters.FilterSet):  # type: ignore[misc]
         fields: list[str] = []
 
 
-class ProfileViewSet(
-    mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[Profile]
-):
+class ProfileViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Resource[Profile]):
     """ADE profiles. A change is another version, which is looked at and then applied."""
 
     rights = {
@@ -90,7 +91,23 @@ class ProfileViewSet(
     filterset_class = ProfileFilter
     lookup_value_converter = "int"
 
-    @extend_schema(request=NewProfileSerializer, responses={201: ProfileSerializer})
+    @extend_schema(
+        request=NewProfileSerializer,
+        responses={201: ProfileSerializer},
+        examples=[
+            asking(
+                "Supervised, with few panes",
+                name="Class room",
+                content={
+                    "is_supervised": True,
+                    "is_mdm_removable": False,
+                    "department": "IT",
+                    "skip_setup_items": ["Siri", "AppleID"],
+                },
+                await_minutes=15,
+            )
+        ],
+    )
     def create(self, request: Request, **kwargs: Any) -> Response:
         """Make a profile. Nobody has it yet."""
         wanted = _valid(NewProfileSerializer(data=request.data))
@@ -187,7 +204,7 @@ class ProfileViewSet(
         return Response(ProfileSerializer(self.get_queryset().get(pk=found.pk)).data)
 
 
-class DefaultViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Default]):
+class DefaultViewSet(mixins.ListModelMixin, Resource[Default]):
     """The default profile of each OS, in general and on each ABM server."""
 
     rights = {
@@ -207,9 +224,7 @@ class DefaultViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Default]):
         return Response(DefaultSerializer(self.get_queryset(), many=True).data)
 
 
-class GroupViewSet(
-    mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[Group]
-):
+class GroupViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Resource[Group]):
     """Groups of devices: picked by serial number, or found by a rule."""
 
     rights = {
@@ -226,13 +241,31 @@ class GroupViewSet(
     filter_backends = ()
     lookup_value_converter = "int"
 
+    def hold(self, row: Group) -> None:
+        resolution.take_turn()
+        super().hold(row)
+
     def get_queryset(self) -> QuerySet[Group]:
         counted = GroupMember.objects.filter(group=OuterRef("pk")).order_by().values("group")
         return Group.objects.select_related("profile").annotate(
             member_count=Coalesce(Subquery(counted.annotate(count=Count("*")).values("count")), 0)
         )
 
-    @extend_schema(request=NewGroupSerializer, responses={201: GroupSerializer})
+    @extend_schema(
+        request=NewGroupSerializer,
+        responses={201: GroupSerializer},
+        examples=[
+            asking("By serial number", name="Class 7b", serial_numbers=["C02XK1ABJG5H"]),
+            asking(
+                "By a rule",
+                name="All iPads",
+                rule={
+                    "match": "all",
+                    "conditions": [{"field": "family", "op": "is", "value": "iPad"}],
+                },
+            ),
+        ],
+    )
     def create(self, request: Request, **kwargs: Any) -> Response:
         """Make a group, of the last rank."""
         wanted = _valid(NewGroupSerializer(data=request.data))
@@ -248,7 +281,11 @@ class GroupViewSet(
             raise ValidationError({bad.field: [str(bad)]}) from None
         return self._now(made, status.HTTP_201_CREATED)
 
-    @extend_schema(request=GroupChangesSerializer, responses=GroupSerializer)
+    @extend_schema(
+        request=GroupChangesSerializer,
+        responses=GroupSerializer,
+        examples=[asking("First of all, without a profile", rank=1, profile=None)],
+    )
     def partial_update(self, request: Request, **kwargs: Any) -> Response:
         """Change its name, its rank, its rule, or the profile that it gives."""
         wanted, found = _valid(GroupChangesSerializer(data=request.data)), self.get_object()
@@ -301,7 +338,7 @@ class GroupViewSet(
 class MemberFilter(django_filters.FilterSet):  # type: ignore[misc]
     """Whose members a list holds."""
 
-    group = django_filters.NumberFilter(field_name="group_id")
+    group = IdFilter("group_id")
     serial_number = django_filters.CharFilter(max_length=64)
 
     class Meta:
@@ -309,7 +346,7 @@ class MemberFilter(django_filters.FilterSet):  # type: ignore[misc]
         fields: list[str] = []
 
 
-class MemberViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[GroupMember]):
+class MemberViewSet(mixins.ListModelMixin, Resource[GroupMember]):
     """The serial numbers in groups."""
 
     rights = {
@@ -323,7 +360,7 @@ class MemberViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[GroupMember])
 class WantedFilter(django_filters.FilterSet):  # type: ignore[misc]
     """Which devices a list holds."""
 
-    server = django_filters.NumberFilter(field_name="server_id")
+    server = IdFilter("server_id")
     rule = django_filters.CharFilter(field_name="wish__rule", max_length=10)
     unassigned = django_filters.BooleanFilter(
         method="filter_unassigned", label="Unassigned devices alone, or none of them."
@@ -347,9 +384,7 @@ class WantedFilter(django_filters.FilterSet):  # type: ignore[misc]
         return queryset.filter(differences.settled() if value else differences.differs())
 
 
-class WantedViewSet(
-    mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[AbmDevice]
-):
+class WantedViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Resource[AbmDevice]):
     """Devices in ABM with the profile that each should have, by serial number."""
 
     rights = {
@@ -373,7 +408,13 @@ class WantedViewSet(
         found = explain.explain(serial_number.replace("\0", "")[:64])
         return Response(ExplanationSerializer(_explanation(found)).data)
 
-    @extend_schema(request=GivingSerializer, responses=ChangedSerializer)
+    @extend_schema(
+        request=GivingSerializer,
+        responses=ChangedSerializer,
+        examples=[
+            asking("Take theirs away", serial_numbers=["C02XK1ABJG5H"], profile=None),
+        ],
+    )
     @action(detail=False, methods=["post"])
     def give(self, request: Request, **kwargs: Any) -> Response:
         """Give a profile to these very devices, or take theirs away."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from drf_spectacular.utils import extend_schema_field
+from drf_spectacular.utils import extend_schema_field, extend_schema_serializer
 from rest_framework import serializers
 
 from abm.models import AbmDevice, Server
@@ -183,6 +183,8 @@ class GivingSerializer(SerialsSerializer):
     )
 
 
+# In a generated client, a thing and its field cannot share a name.
+@extend_schema_serializer(component_name="AdeDevice")
 class WantedSerializer(serializers.ModelSerializer[AbmDevice]):
     """A device on the list, with the profile that it should have."""
 

@@ -12,6 +12,7 @@ from django.utils import timezone
 from knox.models import AbstractAuthToken
 
 from mdm.accounts.rights import Held, Role
+from mdm.secrets import SealedField
 
 
 class PeopleManager(UserManager["User"]):
@@ -103,3 +104,21 @@ class ApiToken(AbstractAuthToken):
 
     def __str__(self) -> str:
         return self.name
+
+
+class KeptAnswer(models.Model):
+    """What the API answered to a request with an idempotency key, for a day
+    (mdm/accounts/once.py). `name` is a digest of the key and of whose it is, `request` one of what
+    was asked. `sealed` is null where the answer was too large.
+    """
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+")
+    name = models.BinaryField(unique=True)
+    request = models.BinaryField()
+    status = models.PositiveSmallIntegerField()
+    sealed = SealedField("kept-answer", null=True)
+    size = models.PositiveIntegerField()
+    at = models.DateTimeField(db_default=Now())
+
+    def __str__(self) -> str:
+        return f"{self.status}, {self.at:%Y-%m-%d %H:%M}"

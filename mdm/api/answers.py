@@ -9,12 +9,12 @@ from __future__ import annotations
 from typing import Any, cast
 
 from django.core.exceptions import RequestDataTooBig
-from drf_standardized_errors import handler, openapi
-from drf_standardized_errors.openapi_serializers import ClientErrorEnum
-from rest_framework import exceptions, serializers
+from drf_standardized_errors import handler
+from rest_framework import exceptions
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
+from mdm.api import limits
 from mdm.api.errors import TooLarge
 from mdm.audit import refused
 from mdm.audit.actor import Actor
@@ -39,6 +39,10 @@ class ExceptionHandler(handler.ExceptionHandler):
         for error in type(exc).__mro__:
             if error in _answers:
                 return _answers[error](str(exc))
+        if isinstance(exc, exceptions.NotAuthenticated | exceptions.AuthenticationFailed):
+            spent = limits.stranger(self.context["request"])
+            if spent.over:
+                return exceptions.Throttled(spent.seconds)
         converted: Exception = super().convert_known_exceptions(exc)
         return converted
 
@@ -61,28 +65,3 @@ class NothingHere(APIView):
         raise exceptions.NotFound(
             "There is nothing at this address. Addresses of the API end with a slash."
         )
-
-
-class ConflictErrorSerializer(serializers.Serializer[Any]):
-    """One error of a 409."""
-
-    code = serializers.ChoiceField(choices=[("conflict", "Conflict")])
-    detail = serializers.CharField()
-    attr = serializers.CharField(allow_null=True)
-
-
-class ErrorResponse409Serializer(serializers.Serializer[Any]):
-    """A 409 as the schema shows it."""
-
-    type = serializers.ChoiceField(choices=ClientErrorEnum.choices)
-    errors = ConflictErrorSerializer(many=True)  # type: ignore[assignment]
-
-
-class AutoSchema(openapi.AutoSchema):
-    """The schema's view of these errors: only what changes something can meet a conflict."""
-
-    def _should_add_error_response(self, responses: dict[str, Any], status_code: str) -> bool:
-        if status_code == "409" and self.method == "GET":
-            return False
-        shown: bool = super()._should_add_error_response(responses, status_code)
-        return shown

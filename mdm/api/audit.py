@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import django_filters
 from django.db.models import QuerySet
-from rest_framework import mixins, serializers, viewsets
+from rest_framework import mixins, serializers
 
+from mdm.api.resources import Resource
 from mdm.audit import selectors
 from mdm.audit.models import AuditEvent, RefusedRequest
 from mdm.pagination import NewestFirst
@@ -85,9 +86,7 @@ class InTime(NewestFirst):
     ordering = "-at"
 
 
-class AuditEventViewSet(
-    mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[AuditEvent]
-):
+class AuditEventViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Resource[AuditEvent]):
     """Every change by someone, and every reading of a secret."""
 
     rights = {"list": "audit.read", "retrieve": "audit.read"}
@@ -112,7 +111,7 @@ class RefusedRequestFilter(django_filters.FilterSet):  # type: ignore[misc]
         fields: list[str] = []
 
 
-class RefusedRequestViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[RefusedRequest]):
+class RefusedRequestViewSet(mixins.ListModelMixin, Resource[RefusedRequest]):
     """What people, tokens and strangers were refused, summed up by the hour."""
 
     rights = {"list": "audit.read"}

@@ -8,7 +8,7 @@ import django_filters
 from django.db.models import QuerySet
 from django.utils import timezone
 from drf_spectacular.utils import extend_schema
-from rest_framework import mixins, status, viewsets
+from rest_framework import mixins, status
 from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -16,6 +16,7 @@ from rest_framework.response import Response
 from mdm import devices, search, standing
 from mdm.api.answers import answer_with
 from mdm.api.errors import Conflict
+from mdm.api.resources import Resource
 from mdm.audit.actor import Actor
 from mdm.models import Device, Enrollment
 from mdm.serializers import DeviceSerializer
@@ -65,9 +66,7 @@ class DeviceFilter(django_filters.FilterSet):  # type: ignore[misc]
         return queryset.filter(standing.condition(value, timezone.now()))
 
 
-class DeviceViewSet(
-    mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[Device]
-):
+class DeviceViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Resource[Device]):
     """Machines, by id."""
 
     rights = {

@@ -9,13 +9,15 @@ from django.db.models import QuerySet
 from django.shortcuts import get_object_or_404
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
-from rest_framework import mixins, serializers, status, viewsets
+from rest_framework import mixins, serializers, status
 from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from mdm import devices
 from mdm.api.errors import Conflict
+from mdm.api.filters import IdFilter
+from mdm.api.resources import Resource
 from mdm.audit.actor import Actor
 from mdm.models import Enrollment
 from mdm.serializers import (
@@ -30,7 +32,7 @@ class EnrollmentFilter(django_filters.FilterSet):  # type: ignore[misc]
     """Which enrollments a list holds."""
 
     serial_number = django_filters.CharFilter(field_name="device__serial_number", max_length=64)
-    device = django_filters.NumberFilter(field_name="device_id", min_value=1, max_value=2**63 - 1)
+    device = IdFilter("device_id")
     state = django_filters.MultipleChoiceFilter(choices=Enrollment.State.choices)
     kind = django_filters.ChoiceFilter(choices=Enrollment.Kind.choices)
     channel = django_filters.MultipleChoiceFilter(choices=Enrollment.Channel.choices)
@@ -40,9 +42,7 @@ class EnrollmentFilter(django_filters.FilterSet):  # type: ignore[misc]
         fields: list[str] = []
 
 
-class EnrollmentViewSet(
-    mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[Enrollment]
-):
+class EnrollmentViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Resource[Enrollment]):
     """Relations of devices, and of users on them, with this server."""
 
     rights = {

@@ -26,3 +26,27 @@ class TooLarge(exceptions.APIException):
     def __init__(self, detail: object = None) -> None:
         # What Django has to say of it names a setting, which is nobody's business outside.
         super().__init__()
+
+
+class PreconditionFailed(exceptions.APIException):
+    """If-Match named an ETag that is not the present one."""
+
+    status_code = status.HTTP_412_PRECONDITION_FAILED
+    default_code = "precondition_failed"
+    default_detail = "It has changed since it was read: read it again, and decide anew."
+
+
+class AnotherRequest(exceptions.APIException):
+    """An idempotency key came again with another request."""
+
+    status_code = status.HTTP_422_UNPROCESSABLE_ENTITY
+    default_code = "idempotency_key_reused"
+    default_detail = "This Idempotency-Key was used for another request: choose a new one for each."
+
+
+class StillRunning(Conflict):
+    """The first request with an idempotency key is not finished."""
+
+    default_code = "still_running"
+    default_detail = "The first request with this Idempotency-Key is still running."
+    wait = 1

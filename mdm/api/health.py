@@ -8,11 +8,12 @@ from typing import Any
 
 from django.utils import timezone
 from drf_spectacular.utils import extend_schema
-from rest_framework import mixins, serializers, status, viewsets
+from rest_framework import mixins, serializers, status
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from mdm.api.resources import Resource
 from mdm.audit.actor import Actor
 from mdm.health import backups, probes, things
 from mdm.health.models import Backup
@@ -92,7 +93,7 @@ class BackupSerializer(serializers.ModelSerializer[Backup]):
         }
 
 
-class BackupViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Backup]):
+class BackupViewSet(mixins.ListModelMixin, Resource[Backup]):
     """Backups of the database that this server knows of."""
 
     rights = {"list": "server.read", "create": "backup.note"}

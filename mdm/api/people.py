@@ -8,7 +8,7 @@ from typing import Any
 import django_filters
 from django.db.models import QuerySet
 from drf_spectacular.utils import extend_schema
-from rest_framework import mixins, serializers, status, viewsets
+from rest_framework import mixins, serializers, status
 from rest_framework.decorators import action
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
@@ -20,6 +20,9 @@ from mdm.accounts.people import BadGrant, LastOne, PeopleError
 from mdm.accounts.rights import Role
 from mdm.api.answers import answer_with
 from mdm.api.errors import Conflict
+from mdm.api.filters import IdFilter
+from mdm.api.resources import Resource
+from mdm.api.schema import asking
 from mdm.audit.actor import Actor
 from mdm.models import Group
 
@@ -120,9 +123,7 @@ class RightSerializer(serializers.Serializer[Any]):
     by_token = serializers.BooleanField()
 
 
-class PersonViewSet(
-    mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[User]
-):
+class PersonViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Resource[User]):
     """Who may sign in."""
 
     rights = {
@@ -137,7 +138,13 @@ class PersonViewSet(
     filter_backends = ()
     lookup_value_converter = "int"
 
-    @extend_schema(request=InvitationSerializer, responses={201: InvitedSerializer})
+    @extend_schema(
+        request=InvitationSerializer,
+        responses={201: InvitedSerializer},
+        examples=[
+            asking("A helper", email="grace@example.com", name="Grace Hopper", role="helper")
+        ],
+    )
     def create(self, request: Request, **kwargs: Any) -> Response:
         """Invite someone. The answer shows the address at which they choose a password."""
         wanted = InvitationSerializer(data=request.data)
@@ -173,7 +180,7 @@ class PersonViewSet(
 class GrantFilter(django_filters.FilterSet):  # type: ignore[misc]
     """Which roles a list holds."""
 
-    user = django_filters.NumberFilter(field_name="user_id", min_value=1, max_value=2**63 - 1)
+    user = IdFilter("user_id")
     role = django_filters.MultipleChoiceFilter(choices=Role.choices)
     current = django_filters.BooleanFilter(
         method="filter_current", label="Those that hold now alone, or those that do not."
@@ -188,9 +195,7 @@ class GrantFilter(django_filters.FilterSet):  # type: ignore[misc]
         return queryset.filter(pk__in=current) if value else queryset.exclude(pk__in=current)
 
 
-class GrantViewSet(
-    mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[Grant]
-):
+class GrantViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Resource[Grant]):
     """The roles that people hold or held."""
 
     rights = {
@@ -231,10 +236,13 @@ class GrantViewSet(
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
-class RightViewSet(viewsets.ViewSet):
+class RightViewSet(Resource[Any]):
     """What each role may do."""
 
     rights = {"list": "dashboard.open"}
+    serializer_class = RightSerializer
+    pagination_class = None
+    filter_backends = ()
 
     @extend_schema(responses=RightSerializer(many=True))
     def list(self, request: Request) -> Response:
@@ -249,7 +257,7 @@ class RightViewSet(viewsets.ViewSet):
             }
             for right in rights.TABLE
         ]
-        return Response(RightSerializer(lines, many=True).data)
+        return Response(self.get_serializer(lines, many=True).data)
 
 
 def _invalid(refused: PeopleError) -> ValidationError:

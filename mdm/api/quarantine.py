@@ -6,7 +6,7 @@ from typing import Any
 
 import django_filters
 from drf_spectacular.utils import extend_schema
-from rest_framework import mixins, viewsets
+from rest_framework import mixins
 from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -14,6 +14,7 @@ from rest_framework.response import Response
 from mdm import quarantine
 from mdm.api.answers import answer_with
 from mdm.api.errors import Conflict
+from mdm.api.resources import Resource
 from mdm.audit.actor import Actor
 from mdm.models import Quarantine
 from mdm.serializers import QuarantineSerializer
@@ -32,9 +33,7 @@ class QuarantineFilter(django_filters.FilterSet):  # type: ignore[misc]
         fields: list[str] = []
 
 
-class QuarantineViewSet(
-    mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[Quarantine]
-):
+class QuarantineViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Resource[Quarantine]):
     """Devices that turned up with an identity not issued for them."""
 
     rights = {

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from django.db.models import QuerySet
 from drf_spectacular.utils import extend_schema
-from rest_framework import mixins, status, viewsets
+from rest_framework import mixins, status
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -15,16 +15,19 @@ from rest_framework.response import Response
 from mdm.accounts import tokens
 from mdm.accounts.models import ApiToken, User
 from mdm.accounts.rights import Role
+from mdm.api.resources import Resource
+from mdm.api.schema import asking
 from mdm.audit.actor import Actor
 from mdm.pagination import NewestFirst
 from mdm.serializers import NewTokenSerializer, ShownTokenSerializer, TokenSerializer
 
 
-class TokenViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[ApiToken]):
+class TokenViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Resource[ApiToken]):
     """The caller's own tokens, by how they begin."""
 
     rights = {
         "list": "token.revoke",
+        "retrieve": "token.revoke",
         "create": "token.create",
         "destroy": "token.revoke",
     }
@@ -39,7 +42,13 @@ class TokenViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[ApiToken]):
             return ApiToken.objects.none()
         return ApiToken.objects.filter(user=self.request.user).select_related("user")
 
-    @extend_schema(request=NewTokenSerializer, responses={201: ShownTokenSerializer})
+    @extend_schema(
+        request=NewTokenSerializer,
+        responses={201: ShownTokenSerializer},
+        examples=[
+            asking("For a script that reads", name="inventory", role="viewer", expires_in_days=30)
+        ],
+    )
     def create(self, request: Request, **kwargs: Any) -> Response:
         """Make a token. The answer shows its text, which is kept nowhere."""
         wanted = NewTokenSerializer(data=request.data)

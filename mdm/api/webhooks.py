@@ -8,7 +8,7 @@ from typing import Any
 
 import django_filters
 from drf_spectacular.utils import extend_schema
-from rest_framework import mixins, serializers, status, viewsets
+from rest_framework import mixins, serializers, status
 from rest_framework.decorators import action
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
@@ -16,6 +16,7 @@ from rest_framework.response import Response
 
 from mdm.api.answers import answer_with
 from mdm.api.errors import Conflict
+from mdm.api.resources import Resource
 from mdm.audit.actor import Actor
 from mdm.webhooks import kinds, subscriptions
 from mdm.webhooks.models import Delivery, Event, Subscription
@@ -146,9 +147,7 @@ class KindSerializer(serializers.Serializer[Any]):
     example = EventSerializer()
 
 
-class WebhookViewSet(
-    mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[Subscription]
-):
+class WebhookViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Resource[Subscription]):
     """Addresses that are told of events."""
 
     rights = {
@@ -240,9 +239,7 @@ class DeliveryFilter(django_filters.FilterSet):  # type: ignore[misc]
         fields: list[str] = []
 
 
-class DeliveryViewSet(
-    mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[Delivery]
-):
+class DeliveryViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Resource[Delivery]):
     """What was sent to webhooks in the last 30 days, or is to be sent."""
 
     rights = {"list": "server.read", "retrieve": "server.read", "replay": "webhook.manage"}
@@ -259,10 +256,13 @@ class DeliveryViewSet(
         return Response(self.get_serializer(replayed).data)
 
 
-class KindViewSet(viewsets.ViewSet):
+class KindViewSet(Resource[Any]):
     """The kinds of events."""
 
     rights = {"list": "server.read"}
+    serializer_class = KindSerializer
+    pagination_class = None
+    filter_backends = ()
 
     @extend_schema(responses=KindSerializer(many=True))
     def list(self, request: Request) -> Response:
@@ -276,7 +276,7 @@ class KindViewSet(viewsets.ViewSet):
             }
             for kind in kinds.every()
         ]
-        return Response(KindSerializer(lines, many=True).data)
+        return Response(self.get_serializer(lines, many=True).data)
 
 
 # --- The schema -----------------------------------------------------------------------------------

@@ -48,6 +48,7 @@ def test_the_schema_names_every_resource_and_every_error(api):
         "groups",
         "links",
         "minimum-os",
+        "push-certificates",
         "refused-arrivals",
         "refused-requests",
         "quarantine",
@@ -60,9 +61,15 @@ def test_the_schema_names_every_resource_and_every_error(api):
         "health",
         "rights",
     }
-    assert {"201", "400", "401", "403", "409"} <= set(
-        schema["paths"]["/api/v1/commands/"]["post"]["responses"]
-    )
+    paths = schema["paths"]
+    assert set(paths["/api/v1/commands/"]["post"]["responses"]) == {
+        *("201", "400", "401", "403", "409", "413", "415", "422", "429")
+    }
+    group = paths["/api/v1/groups/{id}/"]
+    assert set(group["get"]["responses"]) == {"200", "304", "400", "401", "403", "404", "429"}
+    assert "412" in group["patch"]["responses"]
+    assert "412" in group["delete"]["responses"]
+    assert "412" in paths["/api/v1/devices/{id}/retire/"]["post"]["responses"]
 
 
 @pytest.mark.django_db
