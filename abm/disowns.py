@@ -21,6 +21,7 @@ from abm import conversation, runs, servers, state
 from abm.client import AbmError, Client, Patience
 from abm.conversation import Busy
 from abm.models import AbmDevice, Disown, DisownDevice, LedgerEntry, Server
+from mdm import moments
 from mdm.audit.actor import Actor
 from mdm.audit.record import allow, record
 
@@ -114,9 +115,7 @@ def waits_for(server: Server, now: datetime) -> str:
     worker is about to take them.
     """
     if _paused(server, now):
-        return (
-            f"Apple asked for a pause; {server} is asked again after {server.retry_at:%H:%M} UTC."
-        )
+        return f"Apple asked for a pause; {server} is asked again after {moments.clock(server.retry_at)}."
     if conversation.taken(server.pk):
         asked = server.disowned.filter(state=_State.ASKED).exists()
         return "" if asked else f"A sync of {server} is under way; they come when it is through."

@@ -15,7 +15,7 @@ from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from mdm import navigation, standing
+from mdm import moments, navigation, standing
 from mdm.models import Device
 from mdm.tables import Column
 
@@ -41,16 +41,21 @@ def history_end() -> str:
 
 @register.simple_tag
 def ago(moment: datetime | str | None, otherwise: str = "never") -> SafeString | str:
-    """A time in words; hovering shows it exactly, in the viewer's zone where scripts run."""
+    """A time in words; hovering shows it exactly, in the viewer's zone."""
     if not isinstance(moment, datetime):
         return format_html('<span class="text-secondary">{}</span>', otherwise)
-    exact = moment.astimezone(UTC)
     return format_html(
         '<time datetime="{}" title="{}">{}</time>',
-        exact.isoformat(timespec="milliseconds"),
-        exact.strftime("%Y-%m-%d %H:%M:%S UTC"),
+        moment.astimezone(UTC).isoformat(timespec="milliseconds"),
+        moments.exact(moment),
         in_words(moment, timezone.now()),
     )
+
+
+@register.simple_tag
+def exact(moment: datetime) -> str:
+    """A time to the second, with its zone, for a title."""
+    return moments.exact(moment)
 
 
 def in_words(moment: datetime, now: datetime) -> str:
@@ -60,7 +65,7 @@ def in_words(moment: datetime, now: datetime) -> str:
     if distance < 10:
         return "just now"
     if distance >= 365 * 86_400:
-        return moment.strftime("%Y-%m-%d")
+        return timezone.localtime(moment).strftime("%Y-%m-%d")
     size, unit = next((size, unit) for size, unit in _UNITS if distance >= size)
     number = distance // size if seconds > 0 else -(-distance // size)
     words = f"{number} {unit}{'' if number == 1 else 's'}"
@@ -118,7 +123,7 @@ def standing_of(device: Device) -> standing.Standing:
 def standing_badge(device: Device) -> SafeString:
     now = timezone.now()
     stands = standing.of(device, now)
-    since = f" Since {stands.since.astimezone(UTC):%Y-%m-%d %H:%M UTC}." if stands.since else ""
+    since = f" Since {moments.moment(stands.since)}." if stands.since else ""
     return badge(stands.word, stands.tone, stands.icon, stands.why + since)
 
 

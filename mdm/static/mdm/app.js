@@ -3,14 +3,16 @@
   "use strict";
   const all = (selector, root = document) => [...root.querySelectorAll(selector)];
 
-  // --- Times: relative words stay true while the page is open, the exact time is the viewer's.
+  // --- Times: relative words stay true while the page is open. The exact one is the server's, but on
+  // a page that it drew before it knew the viewer's zone.
   const UNITS = [[86400, "day"], [3600, "hour"], [60, "minute"], [1, "second"]];
   const exact = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "long" });
+  const elsewhere = document.documentElement.dataset.zone !== exact.resolvedOptions().timeZone;
   const inWords = (moment) => {
     const seconds = Math.trunc((Date.now() - moment) / 1000);
     const distance = Math.abs(seconds);
     if (distance < 10) return "just now";
-    if (distance >= 365 * 86400) return moment.toISOString().slice(0, 10);
+    if (distance >= 365 * 86400) return new Intl.DateTimeFormat("sv-SE").format(moment);
     const [size, unit] = UNITS.find(([least]) => distance >= least);
     const number = seconds > 0 ? Math.floor(distance / size) : Math.ceil(distance / size);
     const words = `${number} ${unit}${number === 1 ? "" : "s"}`;
@@ -19,7 +21,7 @@
   const times = (root) => all("time[datetime]", root).forEach((time) => {
     const moment = new Date(time.dateTime);
     if (Number.isNaN(moment.getTime())) return;
-    time.title = exact.format(moment);
+    if (elsewhere) time.title = exact.format(moment);
     const words = inWords(moment);
     if (!time.hasAttribute("data-fixed") && time.textContent !== words) time.textContent = words;
   });
