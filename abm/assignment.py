@@ -149,7 +149,8 @@ def why_not(server: Server, now: datetime) -> str:
     if not found.syncs:
         return f"Apple cannot be asked for {server}: {found.why} {found.fix}".strip()
     if server.retry_at is not None and server.retry_at > now:
-        return f"Apple asked for a pause; {server} is asked again after {moments.clock(server.retry_at)}."
+        again = moments.clock(server.retry_at)
+        return f"Apple asked for a pause; {server} is asked again after {again}."
     return ""
 
 

@@ -139,9 +139,8 @@ def _check(server: Server) -> None:
         and server.retry_at is not None
         and server.retry_at > timezone.now()
     ):
-        raise CannotSync(
-            f"Apple asked for a pause; {server} is synced again at {moments.clock(server.retry_at)}."
-        )
+        again = moments.clock(server.retry_at)
+        raise CannotSync(f"Apple asked for a pause; {server} is synced again at {again}.")
 
 
 def _wait_for(server: Server, asked_by: str, full: bool) -> tuple[SyncRun, bool]:

@@ -372,7 +372,8 @@ def why_held(command: Command, approval: Approval | None, paused: Pause | None) 
     if paused is not None:
         return f"{paused.began_by} paused all destructive commands."
     if command.starts_at is not None and command.starts_at > timezone.now():
-        return f"It starts at {moments.clock(command.starts_at, seconds=True)} and can be cancelled until then."
+        starts = moments.clock(command.starts_at, seconds=True)
+        return f"It starts at {starts} and can be cancelled until then."
     return "It is about to start."
 
 
