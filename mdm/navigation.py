@@ -125,6 +125,28 @@ class Pulse:
     busy: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A line of what the search of the top bar found."""
+
+    name: str
+    url: str
+    icon: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Finder:
+    """Another place that the search of the top bar looks into: `find(text, limit)` gives at most so
+    many lines, and `url(text)` leads to all of them. For those who have its `right`.
+    """
+
+    label: str
+    find: Callable[[str, int], list[Found]]
+    url: Callable[[str], str]
+    right: str
+
+
 _entries: list[Entry] = []
 _panels: list[Panel] = []
 _parts: list[Part] = []
@@ -132,6 +154,7 @@ _events: list[Events] = []
 _attention: list[Callable[[], Iterable[Attention]]] = []
 _expiries: list[Callable[[], Iterable[Expiry]]] = []
 _steps: list[tuple[int, Callable[[], Step]]] = []
+_finders: list[Finder] = []
 _pulses: list[Callable[[Any], Pulse]] = []
 
 
@@ -178,6 +201,11 @@ def add_pulse(source: Callable[[Any], Pulse]) -> None:
         _pulses.append(source)
 
 
+def add_finder(finder: Finder) -> None:
+    if finder not in _finders:
+        _finders.append(finder)
+
+
 def entries() -> list[Entry]:
     return sorted(_entries, key=lambda entry: (entry.order, entry.label))
 
@@ -205,6 +233,10 @@ def attention() -> list[Attention]:
 def expiries() -> list[Expiry]:
     """Everything that ends some day, the nearest first."""
     return sorted((item for source in _expiries for item in source()), key=lambda item: item.at)
+
+
+def finders(may: Container[str]) -> list[Finder]:
+    return [finder for finder in _finders if finder.right in may]
 
 
 def steps() -> list[Step]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from django import template
 from django.conf import settings
+from django.contrib.messages.storage.base import Message
 from django.forms import BoundField
 from django.template.loader import render_to_string
 from django.templatetags.static import static
@@ -17,6 +18,7 @@ from django.utils.safestring import SafeString
 
 from mdm import moments, navigation, standing
 from mdm.models import Device
+from mdm.pages.frame import Undo
 from mdm.tables import Column
 
 register = template.Library()
@@ -170,6 +172,12 @@ def cell(context: template.RequestContext, column: Column, row: Any) -> SafeStri
     if value is None or value == "":
         return format_html('<span class="text-secondary">{}</span>', "—")
     return format_html("{}", value)
+
+
+@register.filter
+def undo(message: Message) -> Undo | None:
+    """The way back that a message offers, for as long as it does."""
+    return Undo.of(message)
 
 
 @register.filter
