@@ -138,7 +138,8 @@ class Table:
         actor = Actor.of(request)
         table = self.for_actor(actor)
         narrowed = table.narrow(rows, query)
-        count = min(narrowed.order_by()[: COUNT_CAP + 1].count(), COUNT_CAP + 1)
+        everything = narrowed.order_by().values("pk")[: COUNT_CAP + 1]
+        count = min(everything.count(), COUNT_CAP + 1)
         pages = max(1, -(-min(count, COUNT_CAP) // self.page_size))
         page = _whole(query.get("page", ""), 1, pages)
         start = (page - 1) * self.page_size

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from django.contrib.postgres.aggregates import StringAgg
+from django.db import connection
 from django.db.models import Exists, OuterRef, QuerySet, Subquery, Value
 from django.db.models.functions import Coalesce, NullIf
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, QueryDict
@@ -71,9 +72,21 @@ def _by_platform(rows: Rows, value: str) -> Rows:
 
 
 def _versions() -> Choices:
-    found = Device.objects.exclude(os_version="").order_by().values_list("os_version", flat=True)
-    versions = sorted(found.distinct()[:200], key=_version_order, reverse=True)
-    return [(version, version) for version in versions]
+    with connection.cursor() as cursor:
+        cursor.execute(_VERSIONS)
+        found = [version for (version,) in cursor.fetchall()]
+    return [(version, version) for version in sorted(found, key=_version_order, reverse=True)]
+
+
+# From one version to the next in the index, instead of reading every device's.
+_VERSIONS = """
+WITH RECURSIVE found AS (
+    SELECT min(os_version) AS version FROM mdm_device WHERE os_version > ''
+    UNION ALL
+    SELECT (SELECT min(os_version) FROM mdm_device WHERE os_version > version) FROM found
+    WHERE version IS NOT NULL
+)
+SELECT version FROM found WHERE version IS NOT NULL LIMIT 200"""
 
 
 def _version_order(text: str) -> list[int]:
