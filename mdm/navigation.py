@@ -147,6 +147,23 @@ class Finder:
     right: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """Something long that goes on: how much of it is done, out of what is known to be there (None
+    where nobody knows), in words too, and the page that tells all about it.
+    """
+
+    what: str
+    url: str
+    words: str
+    since: datetime
+    done: int = 0
+    total: int | None = None
+
+
+# (actor) gives the work that goes on, as far as that actor may see it.
+WorkSource = Callable[[Actor], Iterable[Work]]
+
 _entries: list[Entry] = []
 _panels: list[Panel] = []
 _parts: list[Part] = []
@@ -155,6 +172,7 @@ _attention: list[Callable[[], Iterable[Attention]]] = []
 _expiries: list[Callable[[], Iterable[Expiry]]] = []
 _steps: list[tuple[int, Callable[[], Step]]] = []
 _finders: list[Finder] = []
+_work: list[WorkSource] = []
 _pulses: list[Callable[[Any], Pulse]] = []
 
 
@@ -201,6 +219,12 @@ def add_pulse(source: Callable[[Any], Pulse]) -> None:
         _pulses.append(source)
 
 
+def add_work(source: WorkSource) -> None:
+    """`source` is asked every few seconds while someone watches: some statements, no more."""
+    if source not in _work:
+        _work.append(source)
+
+
 def add_finder(finder: Finder) -> None:
     if finder not in _finders:
         _finders.append(finder)
@@ -237,6 +261,12 @@ def expiries() -> list[Expiry]:
 
 def finders(may: Container[str]) -> list[Finder]:
     return [finder for finder in _finders if finder.right in may]
+
+
+def work(actor: Actor) -> list[Work]:
+    """Everything long that goes on, the newest first."""
+    found = [each for source in _work for each in source(actor)]
+    return sorted(found, key=lambda each: each.since, reverse=True)
 
 
 def steps() -> list[Step]:

@@ -85,6 +85,7 @@ MIDDLEWARE = [
     "csp.middleware.CSPMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "mdm.pages.zone.middleware",
+    "mdm.pages.policy.middleware",
 ]
 
 TEMPLATES = [

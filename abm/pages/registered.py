@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abm.pages import device, filters, overview, search
+from abm.pages import device, filters, overview, search, work
 from mdm import navigation
 from mdm.navigation import Entry, Finder, Panel, Part
 
@@ -22,6 +22,7 @@ def register() -> None:
         Finder("Not enrolled, in Apple Business Manager", search.find, search.url, "server.read")
     )
     navigation.add_events(device.events)
+    navigation.add_work(work.going_on)
     navigation.add_attention(overview.attention)
     navigation.add_expiries(overview.expiries)
     navigation.add_step(overview.connect_step, 20)

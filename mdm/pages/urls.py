@@ -16,6 +16,7 @@ from mdm.pages import (
     refused,
     search,
     tokens,
+    work,
 )
 
 urlpatterns = [
@@ -27,6 +28,7 @@ urlpatterns = [
     path("views/<int:pk>/change", named_views.change, name="view_change"),
     path("views/<int:pk>/delete", named_views.delete, name="view_delete"),
     path("views/restore", named_views.restore, name="view_restore"),
+    path("work/", work.work, name="work"),
     path("devices/", devices.devices, name="devices"),
     path("devices/export.csv", devices.export, name="devices_export"),
     path("devices/<int:pk>/", device.device, name="device"),

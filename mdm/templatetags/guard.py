@@ -117,6 +117,15 @@ def drawn_meter(parts: Sequence[tuple[str, str, int]], otherwise: str) -> SafeSt
 
 
 @register.simple_tag
+def work_meter(work: navigation.Work) -> SafeString:
+    """How far something long has come, where that is known."""
+    if not work.total:
+        return SafeString("")
+    left = max(0, work.total - work.done)
+    return drawn_meter([("done", "busy", work.done), ("left", "rest", left)], work.words)
+
+
+@register.simple_tag
 def standing_of(device: Device) -> standing.Standing:
     return standing.of(device, timezone.now())
 

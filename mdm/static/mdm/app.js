@@ -67,6 +67,31 @@
     if (place) place.textContent = words;
   };
 
+  // --- Files: a large table takes the server a while, so that its button says so, and why not.
+  document.addEventListener("click", async (event) => {
+    const link = event.target.closest(".table-footer a[download]");
+    if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
+    event.preventDefault();
+    if (link.ariaBusy === "true") return;
+    link.ariaBusy = "true";
+    announce("The file is being prepared");
+    try {
+      const answer = await fetch(link.href);
+      if (!answer.ok) throw new Error(answer.statusText);
+      const file = document.createElement("a");
+      file.href = URL.createObjectURL(await answer.blob());
+      file.download = /filename="([^"]+)"/.exec(answer.headers.get("Content-Disposition") ?? "")?.[1] ?? "table.csv";
+      file.click();
+      setTimeout(() => URL.revokeObjectURL(file.href), 60000);
+      announce("The file is there");
+      trouble("");
+    } catch {
+      trouble("The file could not be made. Narrow the table down and try again.");
+    } finally {
+      link.removeAttribute("aria-busy");
+    }
+  });
+
   // --- Selections: kept per table and filter in this tab, so that they survive paging.
   const CAP = 100000;
   const kept = (slug) => {
