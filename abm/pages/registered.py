@@ -19,7 +19,7 @@ def register() -> None:
     navigation.add_part(Part("bar", "abm/running_bar.html", order=110, right="server.read"))
     filters.register()
     navigation.add_finder(
-        Finder("Not enrolled, in Apple Business Manager", search.find, search.url, "server.read")
+        Finder("Asset tag in Apple Business Manager", search.find, search.url, "server.read")
     )
     navigation.add_events(device.events)
     navigation.add_work(work.going_on)

@@ -1,12 +1,13 @@
-"""What the search of the top bar finds in Apple Business Manager: devices that never enrolled here,
-which the list of devices does not have.
+"""What the search of the top bar finds in Apple Business Manager: devices by the asset tag that
+someone gave them there. Their serial numbers are the core's to find: the sync makes a Device of
+each.
 """
 
 from __future__ import annotations
 
 from urllib.parse import urlencode
 
-from django.db.models import F, Q
+from django.db.models import F
 from django.urls import reverse
 
 from abm.models import AbmDevice
@@ -15,14 +16,15 @@ from mdm.search import Contains
 
 
 def find(text: str, limit: int) -> list[Found]:
-    rows = AbmDevice.objects.filter(current=True, removed_at=None, device=None).filter(
-        Q(Contains(F("serial_number"), text)) | Q(Contains(F("asset_tag"), text))
-    )
-    return [
-        Found(row.serial_number, url(row.serial_number), "building", f"{row.model} {row.asset_tag}")
-        for row in rows.order_by(F("id") + 0)[:limit]
-    ]
+    listed = AbmDevice.objects.filter(Contains(F("asset_tag"), text), current=True, removed_at=None)
+    # No index has this order: all that fit are found by the search's index first.
+    return [_line(row) for row in listed.order_by(F("id") + 0)[:limit]]
 
 
 def url(text: str) -> str:
-    return f"{reverse('abm:devices')}?{urlencode({'q': text, 'enrolled': 'no'})}"
+    return f"{reverse('abm:devices')}?{urlencode({'q': text})}"
+
+
+def _line(row: AbmDevice) -> Found:
+    page = reverse("device", args=[row.device_id]) if row.device_id else url(row.serial_number)
+    return Found(row.asset_tag, page, "building", f"{row.serial_number} · {row.model}")

@@ -297,7 +297,8 @@ def test_the_search_shows_where_it_found_what(
     enroll("XXX", device_name="Grace's Mac")
     user = enroll("YYY")
     _use(user, "ghopper", "Grace Hopper")
-    listed("GRACE99", connect("Office"))
+    tagged = listed("ZZZ", connect("Office"), asset_tag="Grace-7").device_id
+    listed("ZZ2", connect("School"), asset_tag="ONLY-1")
 
     page = signed_in.get("/search/?q=grace").content.decode()
     found = re.findall(r'card-title" id="found-\d">([^<]+)|fw-medium">([^<]+)</span>', page)
@@ -309,12 +310,13 @@ def test_the_search_shows_where_it_found_what(
         "Grace&#x27;s Mac",
         "User",
         "YYY",
-        "Not enrolled, in Apple Business Manager",
-        "GRACE99",
+        "Asset tag in Apple Business Manager",
+        "Grace-7",
     ]
+    assert f'href="/devices/{tagged}/"' in page
     assert signed_in.get("/search/?q=ghopp")["Location"] == f"/devices/{user.pk}/"
-    only = signed_in.get("/search/?q=GRACE99")["Location"]
-    assert "GRACE99" in signed_in.get(only).content.decode()
+    only = AbmDevice.objects.get(asset_tag="ONLY-1").device_id
+    assert signed_in.get("/search/?q=only-1")["Location"] == f"/devices/{only}/"
     assert "Nothing found" in signed_in.get("/search/?q=nothing").content.decode()
 
 

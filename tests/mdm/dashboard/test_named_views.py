@@ -1,4 +1,4 @@
-"""Views that people save of tables: keeping, opening, changing, sharing, deleting, and their ends."""
+"""Views that people save of tables: keeping, opening, changing, sharing, deleting them."""
 
 from __future__ import annotations
 
@@ -106,9 +106,8 @@ def test_sharing_takes_the_right_and_is_on_record(signed_in: Client, admin: User
     shared, own = NamedView.objects.order_by("pk")
 
     assert _offered(viewer) == ["Everyone&#x27;s"]
-    assert (
-        viewer.post("/views/devices/save", {**FORM, "name": "x", "shared": "y"}).status_code == 403
-    )
+    asked = {**FORM, "name": "x", "shared": "yes"}
+    assert viewer.post("/views/devices/save", asked).status_code == 403
     assert viewer.post(f"/views/{shared.pk}/change", {**FORM, "name": "x"}).status_code == 403
     assert viewer.post(f"/views/{shared.pk}/delete", FORM).status_code == 403
     for path in (f"/views/{own.pk}/change", f"/views/{own.pk}/delete"):
