@@ -27,7 +27,7 @@ from abm.conversation import Busy
 from abm.differences import Difference
 from abm.models import Assigning, Definition, LedgerEntry, Server, SyncRun, Wish
 from abm.store import Overtaken
-from mdm import secrets
+from mdm import moments, secrets
 from mdm.audit.actor import Actor
 from mdm.audit.record import allow, record
 
@@ -143,15 +143,14 @@ def why_not(server: Server, now: datetime) -> str:
     if server.assigning_paused_at is not None:
         return (
             f"{server.assigning_paused_by} paused the assignment for {server} on"
-            f" {server.assigning_paused_at:%B %d at %H:%M} UTC."
+            f" {moments.moment(server.assigning_paused_at)}."
         )
     found = state.of(server, now)
     if not found.syncs:
         return f"Apple cannot be asked for {server}: {found.why} {found.fix}".strip()
     if server.retry_at is not None and server.retry_at > now:
-        return (
-            f"Apple asked for a pause; {server} is asked again after {server.retry_at:%H:%M} UTC."
-        )
+        again = moments.clock(server.retry_at)
+        return f"Apple asked for a pause; {server} is asked again after {again}."
     return ""
 
 

@@ -21,6 +21,7 @@ from abm import conversation, runs, servers, state
 from abm.client import AbmError, Client, Patience
 from abm.conversation import Busy
 from abm.models import AbmDevice, Disown, DisownDevice, LedgerEntry, Server
+from mdm import moments
 from mdm.audit.actor import Actor
 from mdm.audit.record import allow, record
 
@@ -113,10 +114,9 @@ def waits_for(server: Server, now: datetime) -> str:
     """What those wait for that Apple was not asked about for a while, in a sentence; "" where a
     worker is about to take them.
     """
-    if _paused(server, now):
-        return (
-            f"Apple asked for a pause; {server} is asked again after {server.retry_at:%H:%M} UTC."
-        )
+    if server.retry_at is not None and _paused(server, now):
+        again = moments.clock(server.retry_at)
+        return f"Apple asked for a pause; {server} is asked again after {again}."
     if conversation.taken(server.pk):
         asked = server.disowned.filter(state=_State.ASKED).exists()
         return "" if asked else f"A sync of {server} is under way; they come when it is through."

@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from abm import conversation, state
 from abm.models import RunLine, Server, SyncRun
+from mdm import moments
 from mdm.audit.actor import Actor
 from mdm.audit.record import allow, record
 
@@ -138,9 +139,8 @@ def _check(server: Server) -> None:
         and server.retry_at is not None
         and server.retry_at > timezone.now()
     ):
-        raise CannotSync(
-            f"Apple asked for a pause; {server} is synced again at {server.retry_at:%H:%M} UTC."
-        )
+        again = moments.clock(server.retry_at)
+        raise CannotSync(f"Apple asked for a pause; {server} is synced again at {again}.")
 
 
 def _wait_for(server: Server, asked_by: str, full: bool) -> tuple[SyncRun, bool]:

@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from abm import client
 from abm.models import Server
+from mdm import moments
 from mdm.standing import Tone
 from mdm.webhooks.outbox import emit
 
@@ -190,7 +191,7 @@ def _connected(server: Server, now: datetime) -> State:
             word="Token expiring",
             tone="warning",
             icon="calendar-exclamation",
-            why=f"The server token expires {days_left(expires, now)} ({expires:%B %d, %Y}).",
+            why=f"The server token expires {days_left(expires, now)} ({moments.day(expires)}).",
             stops=f"Nothing yet. From then on: {_NO_SYNC[0].lower()}{_NO_SYNC[1:]}",
             fix="Download a new token for this server in Apple Business Manager and upload it here."
             " The download ends the old token at once, so upload the new one right away.",
@@ -201,7 +202,7 @@ def _connected(server: Server, now: datetime) -> State:
         tone="good",
         icon="circle-check",
         why="Apple answers, and the token is good"
-        + (f" until {expires:%B %d, %Y}." if expires else "."),
+        + (f" until {moments.day(expires)}." if expires else "."),
         since=server.token_accepted_at,
     )
 
@@ -212,7 +213,7 @@ def _expired(expires: datetime) -> State:
         word="Token expired",
         tone="bad",
         icon="calendar-x",
-        why=f"The server token expired on {expires:%B %d, %Y}.",
+        why=f"The server token expired on {moments.day(expires)}.",
         stops=_NO_SYNC,
         fix="Download a new token for this server in Apple Business Manager and upload it here.",
         since=expires,
@@ -222,7 +223,7 @@ def _expired(expires: datetime) -> State:
 
 def _trouble(server: Server) -> State:
     said = f" Apple said: {server.problem_said}" if server.problem_said else ""
-    again = f" It is tried again at {server.retry_at:%H:%M} UTC." if server.retry_at else ""
+    again = f" It is tried again at {moments.clock(server.retry_at)}." if server.retry_at else ""
     word, tone, icon, why, stops, fix = _TROUBLES[Problem(server.problem)]
     return State(
         slug=server.problem,

@@ -25,6 +25,7 @@ from django.db.models import Q, Sum
 from django.utils import timezone
 
 from commands.models import Approval, Command, Pause, QueueEntry
+from mdm import moments
 from mdm.accounts import rights
 from mdm.accounts.models import User
 from mdm.accounts.rights import EVERYWHERE, NOWHERE, Role, Where
@@ -213,7 +214,7 @@ def _check_second(actor: Actor, command: Command) -> None:
     if since > now - TRUST_AFTER:
         raise NotAllowed(
             right.name,
-            f"You can decide this from {since + TRUST_AFTER:%B %-d, %H:%M} UTC on: whoever got the"
+            f"You can decide this from {moments.moment(since + TRUST_AFTER)} on: whoever got the"
             " right to approve, or access to this account, just now waits a day.",
         )
 
@@ -369,7 +370,8 @@ def why_held(command: Command, approval: Approval | None, paused: Pause | None) 
     if paused is not None:
         return f"{paused.began_by} paused all destructive commands."
     if command.starts_at is not None and command.starts_at > timezone.now():
-        return f"It starts at {command.starts_at:%H:%M:%S} UTC and can be cancelled until then."
+        starts = moments.clock(command.starts_at, seconds=True)
+        return f"It starts at {starts} and can be cancelled until then."
     return "It is about to start."
 
 

@@ -8,6 +8,7 @@ device.
 
 from __future__ import annotations
 
+from django.conf import settings
 from django.contrib.postgres.indexes import GinIndex, OpClass
 from django.db import models
 from django.db.models.functions import Lower, Now
@@ -55,6 +56,8 @@ class Device(models.Model):
         constraints = [models.UniqueConstraint(fields=["serial_number"], name="device_serial_once")]
         indexes = [
             models.Index(fields=["udid"], name="device_udid"),
+            # Which versions there are is a choice of the list's filter.
+            models.Index(fields=["os_version"], name="device_os_version"),
             # Search by any part of what people know a device by.
             GinIndex(
                 OpClass("serial_number", name="gin_trgm_ops"),
@@ -176,6 +179,14 @@ class Enrollment(models.Model):
                 name="enrollment_inventory_due",
                 condition=models.Q(state="Enrolled", inventory_asked_at__isnull=True),
             ),
+            # Search by any part of a user's name: rows of users alone, which are few and not woken
+            # for every command.
+            GinIndex(
+                OpClass("user_short_name", name="gin_trgm_ops"),
+                OpClass("user_long_name", name="gin_trgm_ops"),
+                name="enrollment_user_search",
+                condition=models.Q(parent__isnull=False),
+            ),
         ]
 
     def __str__(self) -> str:
@@ -232,6 +243,38 @@ class GroupMember(models.Model):
 
     def __str__(self) -> str:
         return f"{self.serial_number} in {self.group_id}"
+
+
+class NamedView(models.Model):
+    """How someone likes to see a table: its filters and order (`query`) and the columns left out.
+    The one without a name holds the columns that its owner chose for the table as such.
+    """
+
+    owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, db_index=False, related_name="views"
+    )
+    # The slug of its mdm.tables.Table.
+    table = models.CharField(max_length=50)
+    name = models.CharField(max_length=60, blank=True)
+    query = models.CharField(max_length=1000, blank=True)
+    hidden = models.JSONField(default=list, db_default=[])
+    # Offered to everyone who sees the table.
+    shared = models.BooleanField(default=False, db_default=False)
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        ordering = ["name", "id"]
+        constraints = [
+            models.UniqueConstraint("owner", "table", Lower("name"), name="named_view_once")
+        ]
+        indexes = [
+            models.Index(
+                fields=["table"], name="named_view_shared", condition=models.Q(shared=True)
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.name or f"Columns of {self.table}"
 
 
 class EnrollmentPeriod(models.Model):

@@ -126,6 +126,45 @@ class Pulse:
     busy: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A line of what the search of the top bar found."""
+
+    name: str
+    url: str
+    icon: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Finder:
+    """Another place that the search of the top bar looks into: `find(text, limit)` gives at most so
+    many lines, and `url(text)` leads to all of them. For those who have its `right`.
+    """
+
+    label: str
+    find: Callable[[str, int], list[Found]]
+    url: Callable[[str], str]
+    right: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """Something long that goes on: how much of it is done, out of what is known to be there (None
+    where nobody knows), in words too, and the page that tells all about it.
+    """
+
+    what: str
+    url: str
+    words: str
+    since: datetime
+    done: int = 0
+    total: int | None = None
+
+
+# (actor) gives the work that goes on, as far as that actor may see it.
+WorkSource = Callable[[Actor], Iterable[Work]]
+
 _entries: list[Entry] = []
 _panels: list[Panel] = []
 _parts: list[Part] = []
@@ -133,6 +172,8 @@ _events: list[Events] = []
 _attention: list[Callable[[], Iterable[Attention]]] = []
 _expiries: list[Callable[[], Iterable[Expiry]]] = []
 _numbers: list[tuple[int, Callable[[], Number]]] = []
+_finders: list[Finder] = []
+_work: list[WorkSource] = []
 _pulses: list[Callable[[Any], Pulse]] = []
 
 
@@ -180,6 +221,17 @@ def add_pulse(source: Callable[[Any], Pulse]) -> None:
         _pulses.append(source)
 
 
+def add_work(source: WorkSource) -> None:
+    """`source` is asked every few seconds while someone watches: some statements, no more."""
+    if source not in _work:
+        _work.append(source)
+
+
+def add_finder(finder: Finder) -> None:
+    if finder not in _finders:
+        _finders.append(finder)
+
+
 def entries() -> list[Entry]:
     return sorted(_entries, key=lambda entry: (entry.order, entry.label))
 
@@ -211,6 +263,16 @@ def expiries() -> list[Expiry]:
 
 def numbers() -> list[Number]:
     return [source() for _, source in sorted(_numbers, key=lambda number: number[0])]
+
+
+def finders(may: Container[str]) -> list[Finder]:
+    return [finder for finder in _finders if finder.right in may]
+
+
+def work(actor: Actor) -> list[Work]:
+    """Everything long that goes on, the newest first."""
+    found = [each for source in _work for each in source(actor)]
+    return sorted(found, key=lambda each: each.since, reverse=True)
 
 
 def pulse(device: Any) -> Pulse:

@@ -85,6 +85,8 @@ MIDDLEWARE = [
     "allauth.account.middleware.AccountMiddleware",
     "csp.middleware.CSPMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "mdm.pages.zone.middleware",
+    "mdm.pages.policy.middleware",
 ]
 
 TEMPLATES = [

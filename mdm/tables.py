@@ -1,20 +1,22 @@
 """The table pattern: server-side search, filters, sort and paging described once per table.
 
 A page makes a `Table`, asks it for a `View` of the request and renders `mdm/table.html`.
-Exports stand in `mdm/csv_export.py`.
+Exports stand in `mdm/csv_export.py`, views that people saved in `mdm/named_views.py`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
+from urllib.parse import urlencode
 
 from django.db.models import F, QuerySet
 from django.http import HttpRequest, QueryDict
 
-from mdm import navigation
+from mdm import named_views, navigation
 from mdm.audit.actor import Actor
+from mdm.models import NamedView
 
 PAGE_SIZE = 50
 # Counting stops here: beyond it "more than 100,000" says as much, and costs no more.
@@ -43,17 +45,28 @@ class Column:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filter:
-    """One chip: `choices()` are offered, `apply` narrows the rows to the one chosen; what is shown
-    while none is chosen is called `otherwise`. A "date" is typed in, and a "hidden" one comes from
-    a link of another page; neither has choices.
+    """One chip: `choices()` are offered, `apply` narrows the rows to what was chosen; what is shown
+    while nothing is chosen is called `otherwise`. A "text" or a "date" is typed in, and a "hidden"
+    one comes from a link of another page; they have no choices. It is for those who have its
+    `right`: nothing is found by anyone else.
     """
 
     key: str
     label: str
-    choices: Callable[[], Choices]
     apply: Callable[[QuerySet[Any], str], QuerySet[Any]]
+    choices: Callable[[], Choices] | None = None
     otherwise: str = "any"
-    kind: Literal["select", "date", "hidden"] = "select"
+    kind: Literal["select", "text", "date", "hidden"] = "select"
+    right: str = ""
+
+
+_added: dict[str, list[Filter]] = {}
+
+
+def add_filters(slug: str, *filters: Filter) -> None:
+    """Filters of an upper app for a table of a lower one; called when the app loads."""
+    there = _added.setdefault(slug, [])
+    there += [each for each in filters if all(each.key != known.key for known in there)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +90,15 @@ class Table:
     more_exports: tuple[tuple[str, str], ...] = ()
     page_size: int = PAGE_SIZE
     empty: str = "mdm/table/empty.html"
+    # Keys of filters that are not for whoever looks.
+    withheld: frozenset[str] = frozenset()
+
+    def for_actor(self, actor: Actor) -> Table:
+        """The table with all filters that are for this actor, other apps' among them."""
+        everything = {each.key: each for each in (*self.filters, *_added.get(self.slug, ()))}
+        offered = tuple(f for f in everything.values() if not f.right or f.right in actor)
+        withheld = everything.keys() - {each.key for each in offered} | self.withheld
+        return replace(self, filters=offered, withheld=frozenset(withheld))
 
     @property
     def extra(self) -> list[str]:
@@ -89,6 +111,8 @@ class Table:
 
     def narrow(self, rows: QuerySet[Any], query: QueryDict) -> QuerySet[Any]:
         """The rows that the search and the filters in `query` leave, in its order."""
+        if any(query.get(key) for key in self.withheld):
+            return rows.none()
         text = query.get("q", "")
         if self.search and text:
             rows = self.search(rows, text)
@@ -118,22 +142,38 @@ class Table:
     def view(self, request: HttpRequest, rows: QuerySet[Any]) -> View:
         """One page of `rows` as the request's query asks for it."""
         query = request.GET
-        narrowed = self.narrow(rows, query)
-        count = min(narrowed.order_by()[: COUNT_CAP + 1].count(), COUNT_CAP + 1)
+        actor = Actor.of(request)
+        table = self.for_actor(actor)
+        narrowed = table.narrow(rows, query)
+        everything = narrowed.order_by().values("pk")[: COUNT_CAP + 1]
+        count = min(everything.count(), COUNT_CAP + 1)
         pages = max(1, -(-min(count, COUNT_CAP) // self.page_size))
         page = _whole(query.get("page", ""), 1, pages)
         start = (page - 1) * self.page_size
+        views = [each for each in named_views.seen(actor, self.slug) if table.may_show(each)]
+        view = next(
+            (each for each in views if each.name and str(each.pk) == query.get("view")), None
+        )
+        plain = next((each for each in views if not each.name), None)
+        chosen = view or plain
         return View(
-            table=self,
+            table=table,
             query=query,
             path=request.path,
             rows=self._page(narrowed, query, start) if count else [],
             count=count,
             page=page,
             pages=pages,
-            hidden=frozenset(request.session.get(f"hidden:{self.slug}", self.extra)),
+            hidden=frozenset(chosen.hidden if chosen else self.extra),
+            views=[each for each in views if each.name],
+            opened=view,
+            person=actor.user_id,
             selectable=self.selectable and _has_acts(request, self.bulk_place),
         )
+
+    def may_show(self, view: NamedView) -> bool:
+        """Whether a view has no filter that is not for whoever looks."""
+        return not self.withheld.intersection(QueryDict(view.query))
 
     def _page(self, rows: QuerySet[Any], query: QueryDict, start: int) -> list[Any]:
         """The rows from `start` on: found by their ids alone, so that only what is shown is read
@@ -155,6 +195,17 @@ class Chip:
     without: str
     otherwise: str
     kind: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SavedView:
+    """A named view as the template draws it; `by` is empty for one's own."""
+
+    name: str
+    url: str
+    by: str
+    shared: bool
+    opened: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,6 +231,10 @@ class View:
     hidden: frozenset[str] = frozenset()
     # Whether the person can do anything with rows that they tick.
     selectable: bool = False
+    # The saved views of the table, the one that is open, and who looks.
+    views: Sequence[NamedView] = ()
+    opened: NamedView | None = None
+    person: int | None = None
     chips: list[Chip] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -192,6 +247,35 @@ class View:
     @property
     def optional_columns(self) -> list[tuple[Column, bool]]:
         return [(c, c.key not in self.hidden) for c in self.table.columns if c.optional]
+
+    @property
+    def saved(self) -> list[SavedView]:
+        return [
+            SavedView(
+                name=each.name,
+                url=f"{self.path}?{each.query}&view={each.pk}".replace("?&", "?"),
+                by="" if each.owner_id == self.person else str(each.owner),
+                shared=each.shared,
+                opened=each == self.opened,
+            )
+            for each in self.views
+        ]
+
+    @property
+    def own(self) -> NamedView | None:
+        """The view that is open, where whoever looks may change it."""
+        return self.opened if self.opened and self.opened.owner_id == self.person else None
+
+    @property
+    def keepable(self) -> bool:
+        """Whether there is anything about this table to save as a view."""
+        return bool(self.chips) or self.searchable
+
+    @property
+    def view_query(self) -> str:
+        """What a view keeps of the query."""
+        order = urlencode({"sort": self.sort}) if self.sort else ""
+        return "&".join(filter(None, (self.filter_query, order)))
 
     @property
     def heads(self) -> list[Head]:
@@ -266,7 +350,7 @@ class View:
 
     @property
     def cleared_url(self) -> str:
-        return f"{self.path}?sort={self.sort}" if self.sort else self.path
+        return f"{self.path}?{urlencode({'sort': self.sort})}" if self.sort else self.path
 
     @property
     def filter_query(self) -> str:
@@ -278,7 +362,7 @@ class View:
         return kept.urlencode()
 
     def _chip(self, chip: Filter) -> Chip:
-        choices = list(chip.choices())
+        choices = list(chip.choices()) if chip.choices else []
         value = self.query.get(chip.key, "")
         word = dict(choices).get(value, value)
         return Chip(

@@ -15,6 +15,7 @@ from django.utils import timezone
 from abm import assignment, differences, state
 from abm.models import AbmDevice, Definition, LedgerEntry, Server, Wish
 from abm.platforms import platform
+from mdm import moments
 from mdm.models import Group
 from profiles.models import Default, DeviceProfile, Profile, Version
 
@@ -103,7 +104,7 @@ def _unlisted(serial_number: str, gone: AbmDevice | None, now: datetime) -> Expl
     if gone is not None and gone.removed_at is not None:
         said = (
             f"It has no profile because it left the list of {gone.server} on"
-            f" {_moment(gone.removed_at)}."
+            f" {moments.moment(gone.removed_at)}."
         )
     else:
         said = "It has no profile because Apple Business Manager lists it for no server here."
@@ -296,14 +297,22 @@ class _Case:
         because = self._because()
         listed = self.listed
         if listed.profile_status == "pushed":
-            at = f" on {_moment(listed.profile_push_time)}" if listed.profile_push_time else ""
+            at = (
+                f" on {moments.moment(listed.profile_push_time)}"
+                if listed.profile_push_time
+                else ""
+            )
             return (
                 "settled",
                 f"It has {self.wanted}, {because}. The device fetched it{at}.",
                 "Nothing: a change takes effect when the device is next erased.",
                 None,
             )
-        at = f" since {_moment(listed.profile_assign_time)}" if listed.profile_assign_time else ""
+        at = (
+            f" since {moments.moment(listed.profile_assign_time)}"
+            if listed.profile_assign_time
+            else ""
+        )
         return (
             "settled",
             f"It gets {self.wanted}, {because}. Apple has it assigned{at}.",
@@ -440,8 +449,5 @@ def _answered(wish: Wish) -> str:
 def _clock(at: datetime | None) -> str:
     if at is None:
         return "some time"
-    return f"{at:%H:%M} UTC" if at.date() == timezone.now().date() else _moment(at)
-
-
-def _moment(at: datetime) -> str:
-    return f"{at:%B} {at.day}, {at:%Y, %H:%M} UTC"
+    today = timezone.localdate(at) == timezone.localdate()
+    return moments.clock(at) if today else moments.moment(at)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from abm.pages import device, overview, strip
+from abm.pages import device, filters, overview, search, strip, work
 from mdm import navigation
-from mdm.navigation import Entry, Panel, Part
+from mdm.navigation import Entry, Finder, Panel, Part
 
 _SECTION = "Apple Business Manager"
 
@@ -17,7 +17,12 @@ def register() -> None:
     navigation.add_panel(Panel("abm", "ABM", "abm/device_panel.html", device.panel, 40))
     navigation.add_part(Part("abm.devices.bulk", "abm/devices_bulk.html", right="server.read"))
     navigation.add_part(Part("bar", "abm/running_bar.html", order=110, right="server.read"))
+    filters.register()
+    navigation.add_finder(
+        Finder("Asset tag in Apple Business Manager", search.find, search.url, "server.read")
+    )
     navigation.add_events(device.events)
+    navigation.add_work(work.going_on)
     navigation.add_attention(overview.attention)
     navigation.add_expiries(overview.expiries)
     navigation.add_part(Part("overview.wide", "abm/strip.html", strip.context, right="server.read"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from django.utils.dateparse import parse_datetime
@@ -12,6 +12,7 @@ from django.utils.dateparse import parse_datetime
 from abm.assignment import UNANSWERED
 from abm.models import AbmDevice, DisownDevice, LedgerEntry, SyncRun
 from abm.wire.records import TIMES, OpType
+from mdm import moments
 from mdm.standing import Tone
 
 Decision = LedgerEntry.Decision
@@ -218,8 +219,7 @@ def os(name: str) -> str:
 
 def moment(at: datetime) -> str:
     """`November 3, 2026, 10:01:40 UTC`."""
-    utc = at.astimezone(UTC)
-    return f"{utc:%B} {utc.day}, {utc:%Y, %H:%M:%S} UTC"
+    return moments.moment(at, seconds=True)
 
 
 # --- Runs ----------------------------------------------------------------------------------------

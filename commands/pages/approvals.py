@@ -15,6 +15,7 @@ from django.utils import timezone
 
 from commands import restraint
 from commands.models import Approval, Command
+from mdm import moments
 from mdm.audit.actor import Actor
 from mdm.navigation import Attention
 from mdm.pages.frame import action, complain, form_page, page, say, table_page
@@ -57,7 +58,7 @@ def approve(request: HttpRequest, pk: int) -> HttpResponse:
     else:
         starts = done.command.starts_at
         then = (
-            f" It starts at {starts:%H:%M:%S} UTC and can be cancelled until then."
+            f" It starts at {moments.clock(starts, seconds=True)} and can be cancelled until then."
             if starts
             else ""
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from commands.pages import approvals, device, overview
+from commands.pages import approvals, device, overview, work
 from mdm import navigation
 from mdm.navigation import Entry, Panel, Part
 
@@ -29,3 +29,4 @@ def register() -> None:
     navigation.add_part(Part("device.news", "commands/news.html", device.news))
     navigation.add_pulse(device.pulse)
     navigation.add_events(device.events)
+    navigation.add_work(work.going_on)

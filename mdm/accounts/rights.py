@@ -96,6 +96,7 @@ TABLE: tuple[Right, ...] = (
     _on_the_server(
         "approval.decide", "Approve or refuse what others asked for", _A, _X, by_token=False
     ),
+    _on_the_server("view.share", "Share views of tables, and end their sharing", _O, _X),
     _on_the_server("audit.read", "Read the audit log", _O, _A, _X),
     _on_the_server("device.delete", "Delete devices with their history", _X),
     _on_the_server("abm.connect", "Connect servers in Apple Business Manager", _X),

@@ -9,7 +9,7 @@ from django.urls import reverse
 from mdm import devices
 from mdm.audit.actor import Actor
 from mdm.models import Device, Enrollment
-from mdm.pages.frame import action, complain, device_of, form_page, say
+from mdm.pages.frame import Undo, action, complain, device_of, form_page, say
 
 
 @action("enrollment.wake")
@@ -31,8 +31,15 @@ def wake(request: HttpRequest, pk: int) -> HttpResponse:
 def retire(request: HttpRequest, pk: int) -> HttpResponse:
     found = device_of(request, pk)
     if request.method == "POST":
+        managed = menu(found)["live"]
         devices.retire(Actor.of(request), found)
-        say(request, f"{found} is retired.")
+        # What it was told to forget, it does not remember again.
+        ended = " Its management here has ended." if managed else ""
+        back = Undo(
+            url=reverse("device_unretire", args=[found.pk]),
+            label="Put it back on the lists" if managed else "Undo",
+        )
+        say(request, f"{found} is retired.{ended}", undo=back)
         return redirect("device", found.pk)
     return _confirm(
         request,
@@ -48,7 +55,8 @@ def retire(request: HttpRequest, pk: int) -> HttpResponse:
 def unretire(request: HttpRequest, pk: int) -> HttpResponse:
     found = device_of(request, pk)
     devices.unretire(Actor.of(request), found)
-    say(request, f"{found} is back on the lists.")
+    undo = Undo(url=reverse("device_retire", args=[found.pk]))
+    say(request, f"{found} is back on the lists.", undo=undo)
     return redirect("device", found.pk)
 
 

@@ -155,8 +155,8 @@ def _until(name: str) -> Callable[[Any, str], Any]:
 def _days(name: str) -> tuple[Filter, Filter]:
     """The first and the last day (UTC) of what is shown."""
     return (
-        Filter(key="since", label="From", choices=list, apply=_since(name), kind="date"),
-        Filter(key="until", label="To", choices=list, apply=_until(name), kind="date"),
+        Filter(key="since", label="From", apply=_since(name), kind="date"),
+        Filter(key="until", label="To", apply=_until(name), kind="date"),
     )
 
 
@@ -221,13 +221,10 @@ TABLE = Table(
         Filter(key="action", label="Action", choices=_actions, apply=_is("action")),
         *_days("at"),
         # From the page of an event.
-        Filter(
-            key="who", label="Who", choices=list, apply=_is("actor_kind", "actor_id"), kind="hidden"
-        ),
+        Filter(key="who", label="Who", apply=_is("actor_kind", "actor_id"), kind="hidden"),
         Filter(
             key="subject",
             label="To",
-            choices=list,
             apply=_is("subject_kind", "subject_id"),
             kind="hidden",
         ),

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
-from django.db.models import QuerySet
+from django.contrib.postgres.aggregates import StringAgg
+from django.db import connection
+from django.db.models import Exists, OuterRef, QuerySet, Subquery, Value
+from django.db.models.functions import Coalesce, NullIf
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, QueryDict
 from django.utils import timezone
 
 from mdm import csv_export, scope, search, selection, standing
 from mdm.audit.actor import Actor
-from mdm.models import Device
-from mdm.pages.frame import action, back, page, table_page
+from mdm.models import Device, Enrollment, Group, GroupMember
+from mdm.pages.frame import page, table_page
 from mdm.tables import Choices, Column, Filter, Table
 
 Rows = QuerySet[Device]
@@ -20,39 +23,41 @@ Rows = QuerySet[Device]
 
 @page("device.read")
 def devices(request: HttpRequest) -> HttpResponse:
-    rows = _kept(request, request.GET).select_related("enrollment")
+    rows = _whole(_kept(request, request.GET))
     return table_page(request, "mdm/devices/list.html", TABLE.view(request, rows))
 
 
 @page("device.read")
 def export(request: HttpRequest) -> HttpResponseBase:
-    rows = TABLE.narrow(_kept(request, request.GET).select_related("enrollment"), request.GET)
-    rows = TABLE.sort(rows, request.GET)
-    return csv_export.response(TABLE, rows, "devices.csv")
-
-
-@action("dashboard.open")
-def columns(request: HttpRequest, slug: str) -> HttpResponse:
-    """Keep which optional columns of a table this person wants to see."""
-    known = set(request.POST.get("known", "")[:1_000].split())
-    request.session[f"hidden:{slug}"] = sorted(known - set(request.POST.getlist("show")))
-    return back(request, "devices")
+    rows = _whole(_narrowed(request, request.GET))
+    return csv_export.response(TABLE, TABLE.sort(rows, request.GET), "devices.csv")
 
 
 def selected(request: HttpRequest) -> Rows:
     """The devices that the bulk bar's form means: ticked ones, or all that its filters leave."""
     everything = request.POST.get("all", "")
     if everything.startswith("?"):
-        query = QueryDict(everything[1:])
-        return TABLE.narrow(_kept(request, query), query)
+        return _narrowed(request, QueryDict(everything[1:]))
     ids = selection.ticked(request.POST)
     return scope.devices(Actor.of(request)).extra(where=["mdm_device.id = ANY(%s)"], params=[ids])
+
+
+def _narrowed(request: HttpRequest, query: QueryDict) -> Rows:
+    return TABLE.for_actor(Actor.of(request)).narrow(_kept(request, query), query)
 
 
 def _kept(request: HttpRequest, query: QueryDict) -> Rows:
     """What the person may see; retired devices are off the list until someone asks for them."""
     everything = scope.devices(Actor.of(request))
     return everything if query.get("state") == "retired" else everything.filter(retired_at=None)
+
+
+def _whole(rows: Rows) -> Rows:
+    """With all that a row shows of it."""
+    name = Coalesce(NullIf("user_long_name", Value("")), "user_short_name")
+    users = Enrollment.objects.filter(parent=OuterRef("enrollment")).order_by()
+    named = users.values("parent").annotate(names=StringAgg(name, Value(", "), order_by="id"))
+    return rows.select_related("enrollment").annotate(user_names=Subquery(named.values("names")))
 
 
 def _by_state(rows: Rows, value: str) -> Rows:
@@ -67,9 +72,21 @@ def _by_platform(rows: Rows, value: str) -> Rows:
 
 
 def _versions() -> Choices:
-    found = Device.objects.exclude(os_version="").order_by().values_list("os_version", flat=True)
-    versions = sorted(found.distinct()[:200], key=_version_order, reverse=True)
-    return [(version, version) for version in versions]
+    with connection.cursor() as cursor:
+        cursor.execute(_VERSIONS)
+        found = [version for (version,) in cursor.fetchall()]
+    return [(version, version) for version in sorted(found, key=_version_order, reverse=True)]
+
+
+# From one version to the next in the index, instead of reading every device's.
+_VERSIONS = """
+WITH RECURSIVE found AS (
+    SELECT min(os_version) AS version FROM mdm_device WHERE os_version > ''
+    UNION ALL
+    SELECT (SELECT min(os_version) FROM mdm_device WHERE os_version > version) FROM found
+    WHERE version IS NOT NULL
+)
+SELECT version FROM found WHERE version IS NOT NULL LIMIT 200"""
 
 
 def _version_order(text: str) -> list[int]:
@@ -82,6 +99,17 @@ def _by_version(rows: Rows, value: str) -> Rows:
 
 def _by_supervision(rows: Rows, value: str) -> Rows:
     return rows.filter(supervised={"yes": True, "no": False}.get(value))
+
+
+def _groups() -> Choices:
+    return [(str(pk), name) for pk, name in Group.objects.values_list("pk", "name")[:200]]
+
+
+def _by_group(rows: Rows, value: str) -> Rows:
+    if not (value.isascii() and value.isdigit() and len(value) < 19):
+        return rows.none()
+    members = GroupMember.objects.filter(group=int(value), serial_number=OuterRef("serial_number"))
+    return rows.filter(Exists(members))
 
 
 _CONTACT = {"hour": timedelta(hours=1), "day": timedelta(days=1), "week": timedelta(days=7)}
@@ -107,7 +135,7 @@ TABLE = Table(
     one="device",
     many="devices",
     search=search.devices,
-    search_hint="Serial, name, UDID or model",
+    search_hint="Serial, name, user, UDID or model",
     selectable=True,
     bulk_place="devices.bulk",
     export_url="/devices/export.csv",
@@ -162,6 +190,13 @@ TABLE = Table(
             optional=True,
         ),
         Column(
+            key="user",
+            label="User",
+            value=lambda row: row.user_names,
+            optional=True,
+            css="break",
+        ),
+        Column(
             key="udid",
             label="UDID",
             value=lambda row: row.udid,
@@ -184,6 +219,8 @@ TABLE = Table(
             apply=_by_platform,
         ),
         Filter(key="os", label="OS", choices=_versions, apply=_by_version),
+        Filter(key="group", label="Group", choices=_groups, apply=_by_group, right="server.read"),
+        Filter(key="user", label="User", kind="text", apply=search.of_user, otherwise="anyone"),
         Filter(
             key="supervised",
             label="Supervised",

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec
 from urllib.parse import urlencode
 
 from django.contrib import messages
+from django.contrib.messages.storage.base import Message
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.shortcuts import get_object_or_404, render, resolve_url
 from django.urls import reverse
@@ -117,8 +121,34 @@ def chosen_group(text: str) -> Group | None:
     return Group.objects.get(pk=int(text))
 
 
-def say(request: HttpRequest, words: str) -> None:
-    messages.success(request, words)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Undo:
+    """The way back from what was just done: an action of ours, with what its form needs. It is
+    offered beside the message, for ten minutes: who comes later looks at what it is like now.
+    """
+
+    url: str
+    fields: Mapping[str, str] = field(default_factory=dict)
+    label: str = "Undo"
+
+    def kept(self) -> str:
+        until = time.time() + UNDO_SECONDS
+        return json.dumps([self.url, dict(self.fields), self.label, until])
+
+    @classmethod
+    def of(cls, message: Message) -> Undo | None:
+        """What is offered beside a message, while it is."""
+        if not (message.extra_tags or "").startswith("["):
+            return None
+        url, fields, label, until = json.loads(message.extra_tags)
+        return cls(url=url, fields=fields, label=label) if time.time() < until else None
+
+
+UNDO_SECONDS = 600
+
+
+def say(request: HttpRequest, words: str, *, undo: Undo | None = None) -> None:
+    messages.success(request, words, extra_tags=undo.kept() if undo else "")
 
 
 def complain(request: HttpRequest, words: str) -> None:

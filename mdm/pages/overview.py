@@ -5,7 +5,7 @@ first-run checklist until all of it worked (`mdm/health/probes.py`).
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, time, timedelta
 
 from django.conf import settings
 from django.db.models import Count
@@ -37,7 +37,7 @@ def overview(request: HttpRequest) -> HttpResponse:
     seen = actor.where("device.read")
     context = {
         "numbers": _numbers(seen, whole="server.read" in actor),
-        "enrollments": _enrollments_by_day(timezone.now().date(), seen),
+        "enrollments": _enrollments_by_day(timezone.localdate(), seen),
         "held": [] if seen.everywhere else _held(actor),
         **(_server() if "server.read" in actor else {}),
     }
@@ -89,10 +89,12 @@ def _numbers(seen: Where, *, whole: bool) -> list[Number]:
 
 
 def _enrollments_by_day(today: date, seen: Where) -> dict[str, object]:
-    """Completed enrollments of the last 30 days (UTC), ready for the chart and its table."""
+    """Completed enrollments of the last 30 days, as the viewer's zone has them, ready for the chart
+    and its table.
+    """
     first = today - timedelta(days=_DAYS - 1)
     periods = EnrollmentPeriod.objects.filter(
-        completed_at__gte=datetime.combine(first, time.min, UTC),
+        completed_at__gte=datetime.combine(first, time.min, timezone.get_current_timezone()),
         enrollment__parent__isnull=True,
     )
     found = dict(

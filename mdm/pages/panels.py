@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import groupby
 
 from django.conf import settings
@@ -12,7 +12,7 @@ from django.http import QueryDict
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
-from mdm import navigation
+from mdm import moments, navigation
 from mdm.audit.models import AuditEvent
 from mdm.models import CheckinMessage, Device, Enrollment, EnrollmentPeriod, InventorySection
 from mdm.navigation import Event, Pulse
@@ -131,7 +131,7 @@ def _of_period(period: EnrollmentPeriod) -> Iterator[Event]:
 
 
 def _day(event: Event) -> str:
-    return event.at.astimezone(UTC).strftime("%A, %B %d, %Y")
+    return f"{timezone.localtime(event.at):%A}, {moments.day(event.at)}"
 
 
 def _content(data: object) -> Context:

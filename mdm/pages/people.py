@@ -24,6 +24,7 @@ from mdm.audit.actor import Actor
 from mdm.models import Group
 from mdm.pages.frame import (
     NO_GROUP,
+    Undo,
     action,
     chosen_group,
     complain,
@@ -128,7 +129,8 @@ def deactivate(request: HttpRequest, pk: int) -> HttpResponse:
         except domain.PeopleError as refused:
             complain(request, str(refused))
         else:
-            say(request, f"{user} can no longer sign in.")
+            undo = Undo(url=reverse("people_activate", args=[user.pk]))
+            say(request, f"{user} can no longer sign in.", undo=undo)
         return redirect("people")
     words = (
         f"{user} ({user.email}) is signed out everywhere and cannot sign in until someone activates"
@@ -142,7 +144,8 @@ def deactivate(request: HttpRequest, pk: int) -> HttpResponse:
 def activate(request: HttpRequest, pk: int) -> HttpResponse:
     user = get_object_or_404(User, pk=pk)
     domain.activate(Actor.of(request), user)
-    say(request, f"{user} can sign in again.")
+    undo = Undo(url=reverse("people_deactivate", args=[user.pk]))
+    say(request, f"{user} can sign in again.", undo=undo)
     return redirect("people")
 
 

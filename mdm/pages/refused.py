@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 
+from mdm import moments
 from mdm.models import Refusal
 from mdm.pages.frame import page, table_page
 from mdm.tables import Choices, Column, Filter, Table
@@ -46,7 +47,7 @@ TABLE = Table(
         Column(
             key="hour",
             label="In the hour from",
-            value=lambda row: f"{row.hour:%Y-%m-%d %H:%M} UTC",
+            value=lambda row: moments.moment(row.hour),
             sort=("hour",),
         ),
         Column(key="detail", label="Last", value=lambda row: row.last_detail, css="break"),

@@ -9,6 +9,7 @@ from mdm.pages import (
     devices,
     first_admin,
     health,
+    named_views,
     overview,
     people,
     push_certificate,
@@ -17,13 +18,19 @@ from mdm.pages import (
     search,
     tokens,
     webhooks,
+    work,
 )
 
 urlpatterns = [
     path("", overview.overview, name="overview"),
     path("setup/", first_admin.set_up, name="set_up"),
     path("search/", search.search, name="search"),
-    path("columns/<slug:slug>", devices.columns, name="columns"),
+    path("columns/<slug:slug>", named_views.columns, name="columns"),
+    path("views/<slug:slug>/save", named_views.save, name="view_save"),
+    path("views/<int:pk>/change", named_views.change, name="view_change"),
+    path("views/<int:pk>/delete", named_views.delete, name="view_delete"),
+    path("views/restore", named_views.restore, name="view_restore"),
+    path("work/", work.work, name="work"),
     path("devices/", devices.devices, name="devices"),
     path("devices/export.csv", devices.export, name="devices_export"),
     path("devices/<int:pk>/", device.device, name="device"),

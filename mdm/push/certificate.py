@@ -19,7 +19,7 @@ from django.db import connection, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from mdm import secrets
+from mdm import moments, secrets
 from mdm.audit.actor import Actor
 from mdm.audit.record import allow, record
 from mdm.models import Enrollment, PushCertificate
@@ -188,7 +188,7 @@ def _try_again(topic: str) -> None:
 
 def _expiry(certificate: PushCertificate, now: datetime) -> Warning | None:
     left = certificate.not_after - now
-    day = f"{certificate.not_after:%Y-%m-%d}"
+    day = moments.day(certificate.not_after)
     if left <= timedelta(0):
         return Warning(
             Level.ALARM, f"The push certificate expired on {day}: no device can be woken. Renew it."

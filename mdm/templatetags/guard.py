@@ -8,6 +8,7 @@ from typing import Any
 
 from django import template
 from django.conf import settings
+from django.contrib.messages.storage.base import Message
 from django.forms import BoundField
 from django.template.loader import render_to_string
 from django.templatetags.static import static
@@ -15,9 +16,10 @@ from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from mdm import navigation, standing
+from mdm import moments, navigation, standing
 from mdm.health.things import Thing
 from mdm.models import Device
+from mdm.pages.frame import Undo
 from mdm.tables import Column
 
 register = template.Library()
@@ -42,16 +44,21 @@ def history_end() -> str:
 
 @register.simple_tag
 def ago(moment: datetime | str | None, otherwise: str = "never") -> SafeString | str:
-    """A time in words; hovering shows it exactly, in the viewer's zone where scripts run."""
+    """A time in words; hovering shows it exactly, in the viewer's zone."""
     if not isinstance(moment, datetime):
         return format_html('<span class="text-secondary">{}</span>', otherwise)
-    exact = moment.astimezone(UTC)
     return format_html(
         '<time datetime="{}" title="{}">{}</time>',
-        exact.isoformat(timespec="milliseconds"),
-        exact.strftime("%Y-%m-%d %H:%M:%S UTC"),
+        moment.astimezone(UTC).isoformat(timespec="milliseconds"),
+        moments.exact(moment),
         in_words(moment, timezone.now()),
     )
+
+
+@register.simple_tag
+def exact(moment: datetime) -> str:
+    """A time to the second, with its zone, for a title."""
+    return moments.exact(moment)
 
 
 def in_words(moment: datetime, now: datetime) -> str:
@@ -61,7 +68,7 @@ def in_words(moment: datetime, now: datetime) -> str:
     if distance < 10:
         return "just now"
     if distance >= 365 * 86_400:
-        return moment.strftime("%Y-%m-%d")
+        return timezone.localtime(moment).strftime("%Y-%m-%d")
     size, unit = next((size, unit) for size, unit in _UNITS if distance >= size)
     number = distance // size if seconds > 0 else -(-distance // size)
     words = f"{number} {unit}{'' if number == 1 else 's'}"
@@ -139,6 +146,15 @@ def drawn_meter(parts: Sequence[tuple[str, str, int]], otherwise: str) -> SafeSt
 
 
 @register.simple_tag
+def work_meter(work: navigation.Work) -> SafeString:
+    """How far something long has come, where that is known."""
+    if not work.total:
+        return SafeString("")
+    left = max(0, work.total - work.done)
+    return drawn_meter([("done", "busy", work.done), ("left", "rest", left)], work.words)
+
+
+@register.simple_tag
 def standing_of(device: Device) -> standing.Standing:
     return standing.of(device, timezone.now())
 
@@ -147,7 +163,7 @@ def standing_of(device: Device) -> standing.Standing:
 def standing_badge(device: Device) -> SafeString:
     now = timezone.now()
     stands = standing.of(device, now)
-    since = f" Since {stands.since.astimezone(UTC):%Y-%m-%d %H:%M UTC}." if stands.since else ""
+    since = f" Since {moments.moment(stands.since)}." if stands.since else ""
     return badge(stands.word, stands.tone, stands.icon, stands.why + since)
 
 
@@ -194,6 +210,12 @@ def cell(context: template.RequestContext, column: Column, row: Any) -> SafeStri
     if value is None or value == "":
         return format_html('<span class="text-secondary">{}</span>', "—")
     return format_html("{}", value)
+
+
+@register.filter
+def undo(message: Message) -> Undo | None:
+    """The way back that a message offers, for as long as it does."""
+    return Undo.of(message)
 
 
 @register.filter

@@ -17,13 +17,23 @@ from abm.serials import Unreadable
 from mdm import selection
 from mdm.audit.actor import Actor
 from mdm.models import Device, Group, GroupMember
-from mdm.pages.frame import action, complain, form_page, is_fragment, page, say, table_page
+from mdm.pages.frame import (
+    Undo,
+    action,
+    complain,
+    form_page,
+    is_fragment,
+    page,
+    say,
+    table_page,
+)
 from mdm.search import Contains
 from mdm.tables import Column, Filter, Table
 from profiles import giving, membership, preview, rules, selectors
 from profiles import groups as domain
 from profiles.errors import BadGroup, NotNow
 from profiles.models import Profile
+from profiles.pages import undoing
 from profiles.rules import BadRule
 
 _EMPTY_RULE = {"match": "all", "conditions": [{"field": "family", "op": "is", "value": ""}]}
@@ -126,12 +136,15 @@ def give(request: HttpRequest, pk: int) -> HttpResponse:
     if not request.POST.get("apply"):
         context = {"group": found, "chosen": chosen, "preview": preview.of_group(found, chosen)}
         return render(request, "profiles/group_give.html", context)
+    before = getattr(found, "profile", None)
+    back = {"profile": str(before.profile_id) if before else "", "apply": "yes"}
     try:
         giving.give_group(Actor.of(request), found, chosen)
     except NotNow as refused:
         complain(request, str(refused))
     else:
-        say(request, f"{found} gets {chosen}." if chosen else f"{found} gives no profile any more.")
+        words = f"{found} gets {chosen}." if chosen else f"{found} gives no profile any more."
+        say(request, words, undo=Undo(url=request.path, fields=back))
     return redirect("profiles:group", found.pk)
 
 
@@ -150,8 +163,10 @@ def move(request: HttpRequest, pk: int) -> HttpResponse:
     found = get_object_or_404(Group, pk=pk)
     text = request.POST.get("rank", "")
     if _is_id(text):
+        back = {"rank": str(found.rank), "back": request.POST.get("back", "")[:10]}
         domain.move(Actor.of(request), found, int(text))
-        say(request, f"{found} has rank {found.rank} now.")
+        undo = Undo(url=request.path, fields=back)
+        say(request, f"{found} has rank {found.rank} now.", undo=undo)
     return redirect("profiles:groups" if request.POST.get("back") == "list" else _url(found))
 
 
@@ -162,11 +177,14 @@ def add(request: HttpRequest, pk: int) -> HttpResponse:
         wanted = _given_serials(request)
         if not wanted:
             raise Unreadable("Choose a file, or paste serial numbers.")
+        there = found.members.extra(where=["serial_number = ANY(%s)"], params=[wanted])
+        new = set(wanted).difference(there.values_list("serial_number", flat=True))
         added = domain.add(Actor.of(request), found, wanted)
     except (BadGroup, Unreadable) as refused:
         complain(request, str(refused))
     else:
-        say(request, f"{added:,} of {len(wanted):,} serial numbers are new in {found}.")
+        undo = undoing.offer(request, found, "profiles:group_take_out", new)
+        say(request, f"{added:,} of {len(wanted):,} serial numbers are new in {found}.", undo=undo)
     return redirect("profiles:group", found.pk)
 
 
@@ -179,14 +197,14 @@ def remove(request: HttpRequest, pk: int) -> HttpResponse:
     everything = request.POST.get("all", "")
     if everything.startswith("?"):
         rows = MEMBERS.narrow(_members(found), QueryDict(everything[1:]))
+    serials_out = list(rows.values_list("serial_number", flat=True))
     try:
-        gone = domain.remove(
-            Actor.of(request), found, list(rows.values_list("serial_number", flat=True))
-        )
+        gone = domain.remove(Actor.of(request), found, serials_out)
     except BadGroup as refused:
         complain(request, str(refused))
     else:
-        say(request, f"{gone:,} left {found}.")
+        undo = undoing.offer(request, found, "profiles:group_put_back", serials_out)
+        say(request, f"{gone:,} left {found}.", undo=undo)
     return redirect("profiles:group", found.pk)
 
 

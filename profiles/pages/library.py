@@ -7,9 +7,10 @@ from typing import Any
 from django.db.models import F, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
 
 from mdm.audit.actor import Actor
-from mdm.pages.frame import action, complain, page, say, table_page
+from mdm.pages.frame import Undo, action, complain, page, say, table_page
 from mdm.search import Contains
 from mdm.tables import Column, Filter, Table
 from profiles import editing, selectors
@@ -83,7 +84,11 @@ def archive(request: HttpRequest, pk: int) -> HttpResponse:
     except ProfileError as refused:
         complain(request, str(refused))
         return redirect("profiles:profile", found.pk)
-    say(request, f"{found} is archived. It can be brought back from the list of archived profiles.")
+    say(
+        request,
+        f"{found} is archived. It can be brought back from the list of archived profiles.",
+        undo=Undo(url=reverse("profiles:restore", args=[found.pk])),
+    )
     return redirect("profiles:profiles")
 
 
@@ -95,7 +100,8 @@ def restore(request: HttpRequest, pk: int) -> HttpResponse:
     except ProfileError as refused:
         complain(request, str(refused))
     else:
-        say(request, f"{found} is back.")
+        undo = Undo(url=reverse("profiles:archive", args=[found.pk]))
+        say(request, f"{found} is back.", undo=undo)
     return redirect("profiles:profile", found.pk)
 
 

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from profiles.pages import defaults, form, giving, groups, library, versions
+from profiles.pages import defaults, form, giving, groups, library, undoing, versions
 
 app_name = "profiles"
 
@@ -34,5 +34,7 @@ urlpatterns = [
     path("groups/<int:pk>/move", groups.move, name="group_move"),
     path("groups/<int:pk>/add", groups.add, name="group_add"),
     path("groups/<int:pk>/remove", groups.remove, name="group_remove"),
+    path("groups/<int:pk>/put-back", undoing.put_back, name="group_put_back"),
+    path("groups/<int:pk>/take-out", undoing.take_out, name="group_take_out"),
     path("groups/<int:pk>/delete/", groups.delete, name="group_delete"),
 ]

@@ -3,14 +3,16 @@
   "use strict";
   const all = (selector, root = document) => [...root.querySelectorAll(selector)];
 
-  // --- Times: relative words stay true while the page is open, the exact time is the viewer's.
+  // --- Times: relative words stay true while the page is open. The exact one is the server's, but on
+  // a page that it drew before it knew the viewer's zone.
   const UNITS = [[86400, "day"], [3600, "hour"], [60, "minute"], [1, "second"]];
   const exact = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "long" });
+  const elsewhere = document.documentElement.dataset.zone !== exact.resolvedOptions().timeZone;
   const inWords = (moment) => {
     const seconds = Math.trunc((Date.now() - moment) / 1000);
     const distance = Math.abs(seconds);
     if (distance < 10) return "just now";
-    if (distance >= 365 * 86400) return moment.toISOString().slice(0, 10);
+    if (distance >= 365 * 86400) return new Intl.DateTimeFormat("sv-SE").format(moment);
     const [size, unit] = UNITS.find(([least]) => distance >= least);
     const number = seconds > 0 ? Math.floor(distance / size) : Math.ceil(distance / size);
     const words = `${number} ${unit}${number === 1 ? "" : "s"}`;
@@ -19,7 +21,7 @@
   const times = (root) => all("time[datetime]", root).forEach((time) => {
     const moment = new Date(time.dateTime);
     if (Number.isNaN(moment.getTime())) return;
-    time.title = exact.format(moment);
+    if (elsewhere) time.title = exact.format(moment);
     const words = inWords(moment);
     if (!time.hasAttribute("data-fixed") && time.textContent !== words) time.textContent = words;
   });
@@ -64,6 +66,31 @@
     const place = document.getElementById("announce");
     if (place) place.textContent = words;
   };
+
+  // --- Files: a large table takes the server a while, so that its button says so, and why not.
+  document.addEventListener("click", async (event) => {
+    const link = event.target.closest(".table-footer a[download]");
+    if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
+    event.preventDefault();
+    if (link.ariaBusy === "true") return;
+    link.ariaBusy = "true";
+    announce("The file is being prepared");
+    try {
+      const answer = await fetch(link.href);
+      if (!answer.ok) throw new Error(answer.statusText);
+      const file = document.createElement("a");
+      file.href = URL.createObjectURL(await answer.blob());
+      file.download = /filename="([^"]+)"/.exec(answer.headers.get("Content-Disposition") ?? "")?.[1] ?? "table.csv";
+      file.click();
+      setTimeout(() => URL.revokeObjectURL(file.href), 60000);
+      announce("The file is there");
+      trouble("");
+    } catch {
+      trouble("The file could not be made. Narrow the table down and try again.");
+    } finally {
+      link.removeAttribute("aria-busy");
+    }
+  });
 
   // --- Selections: kept per table and filter in this tab, so that they survive paging.
   const CAP = 100000;

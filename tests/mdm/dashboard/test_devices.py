@@ -11,8 +11,15 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from mdm.models import Device, Quarantine
+from abm.models import AbmDevice
+from mdm.accounts.rights import Role
+from mdm.models import Device, Enrollment, Group, GroupMember, NamedView, Quarantine
+from tests.abm.pages.conftest import Connect, Listed, connect, listed
 from tests.mdm.dashboard.conftest import Enroll
+from tests.people import signed_in as people_signed_in
+from tests.people import someone
+
+__all__ = ["connect", "listed"]
 
 REGION = {"HX-Request": "true", "HX-Target": "region-devices"}
 
@@ -206,6 +213,113 @@ def test_an_empty_list_says_what_to_do_next(signed_in: Client) -> None:
     assert "Clear search and filters" in signed_in.get("/devices/?q=x").content.decode()
 
 
+def _use(device: Device, short: str, long: str) -> None:
+    """A user of this device, as their channel says who they are."""
+    channel = device.enrollment
+    Enrollment.objects.create(
+        key=f"{channel.key}:{short}",
+        device=device,
+        parent=channel,
+        kind="device",
+        channel="user",
+        device_identifier=channel.device_identifier,
+        user_identifier=short,
+        user_short_name=short,
+        user_long_name=long,
+        state="Enrolled",
+    )
+
+
+def test_each_filter_leaves_what_it_says(
+    signed_in: Client, enroll: Enroll, connect: Connect, listed: Listed
+) -> None:
+    office, school = connect("Office"), connect("School")
+    for serial, server, status in (
+        ("AAA", office, "pushed"),
+        ("BBB", school, "assigned"),
+        ("CCC", school, "pushed"),
+    ):
+        listed(serial, server, device=enroll(serial), profile_status=status)
+    AbmDevice.objects.filter(serial_number="CCC").update(removed_at=timezone.now())
+    _use(enroll("DDD"), "grace", "Grace Hopper")
+    group = Group.objects.create(name="Lab", kind="static", rank=1, created_by="x")
+    GroupMember.objects.create(group=group, serial_number="AAA")
+    GroupMember.objects.create(group=group, serial_number="NOWHERE")
+
+    for query, found in {
+        f"abm={office.pk}": {"AAA"},
+        f"abm={school.pk}": {"BBB"},
+        "abm=none": {"CCC", "DDD"},
+        "abm=x": set(),
+        "profile=pushed": {"AAA"},
+        f"group={group.pk}": {"AAA"},
+        f"group={group.pk}&profile=assigned": set(),
+        "group=x": set(),
+        "user=HOP": {"DDD"},
+        "user=gra": {"DDD"},
+        "user=nobody": set(),
+        "user=%00": {"AAA", "BBB", "CCC", "DDD"},
+        "q=hopper": {"DDD"},
+    }.items():
+        assert set(_shown(signed_in, f"?{query}")) == found, query
+    export = b"".join(signed_in.get("/devices/export.csv?user=grace").streaming_content)
+    assert b"Grace Hopper" in export
+    assert b"AAA" not in export
+
+
+def test_a_filter_of_the_server_finds_nothing_for_someone_of_one_group(enroll: Enroll) -> None:
+    enroll("AAA")
+    enroll("BBB")
+    own, other = (
+        Group.objects.create(name=name, kind="static", rank=rank, created_by="x")
+        for rank, name in enumerate(("Own", "Other"))
+    )
+    for group in (own, other):
+        GroupMember.objects.create(group=group, serial_number="AAA")
+    ada = someone(Role.ADMIN)
+    for name, query in (("Theirs", f"group={other.pk}"), ("Macs", "platform=macOS")):
+        NamedView.objects.create(owner=ada, table="devices", name=name, query=query, shared=True)
+    client = people_signed_in(someone(Role.VIEWER, group=own))
+
+    assert _shown(client) == ["AAA"]
+    # Nor does it tell that their device is in that group as well.
+    assert _shown(client, f"?group={other.pk}") == []
+    page = client.get("/devices/").content.decode()
+    assert "Macs" in page
+    assert "Theirs" not in page
+    assert "Other" not in page
+
+
+def test_the_search_shows_where_it_found_what(
+    signed_in: Client, enroll: Enroll, connect: Connect, listed: Listed
+) -> None:
+    enroll("GRACE01")
+    enroll("XXX", device_name="Grace's Mac")
+    user = enroll("YYY")
+    _use(user, "ghopper", "Grace Hopper")
+    tagged = listed("ZZZ", connect("Office"), asset_tag="Grace-7").device_id
+    listed("ZZ2", connect("School"), asset_tag="ONLY-1")
+
+    page = signed_in.get("/search/?q=grace").content.decode()
+    found = re.findall(r'card-title" id="found-\d">([^<]+)|fw-medium">([^<]+)</span>', page)
+
+    assert ["".join(each) for each in found] == [
+        "Serial number or UDID",
+        "GRACE01",
+        "Name or model",
+        "Grace&#x27;s Mac",
+        "User",
+        "YYY",
+        "Asset tag in Apple Business Manager",
+        "Grace-7",
+    ]
+    assert f'href="/devices/{tagged}/"' in page
+    assert signed_in.get("/search/?q=ghopp")["Location"] == f"/devices/{user.pk}/"
+    only = AbmDevice.objects.get(asset_tag="ONLY-1").device_id
+    assert signed_in.get("/search/?q=only-1")["Location"] == f"/devices/{only}/"
+    assert "Nothing found" in signed_in.get("/search/?q=nothing").content.decode()
+
+
 def test_the_search_of_the_top_bar_goes_straight_to_the_only_match(
     signed_in: Client, enroll: Enroll
 ) -> None:
@@ -213,5 +327,6 @@ def test_the_search_of_the_top_bar_goes_straight_to_the_only_match(
     enroll("C02XYZ")
 
     assert signed_in.get("/search/?q=c02a")["Location"] == f"/devices/{device.pk}/"
-    assert signed_in.get("/search/?q=C02")["Location"] == "/devices/?q=C02"
+    # What no index helps with is the list's.
+    assert signed_in.get("/search/?q=C0")["Location"] == "/devices/?q=C0"
     assert signed_in.get("/search/?q=")["Location"] == "/devices/"

@@ -36,7 +36,8 @@ def _paths() -> dict[str, str]:
     send = f"/commands/send/?enrollment={device.enrollment_id}"
     return {
         "overview": "/",
-        "search": "/search/?q=S0",
+        "search": "/search/?q=S00",
+        "search, by place": "/search/?q=00008030",
         "devices": "/devices/",
         "devices, narrowed": "/devices/?q=S&state=managed&platform=iOS&sort=-seen",
         "device": f"/devices/{device.pk}/",
@@ -48,6 +49,7 @@ def _paths() -> dict[str, str]:
         "job": f"/commands/{job}/",
         "entry": f"/commands/entries/{entry.pk}/",
         "running": "/commands/running",
+        "work": "/work/",
         "choose a command": send,
         "command form": f"{send}&type=EraseDevice",
         "catalog": "/commands/catalog/",

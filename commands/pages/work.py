@@ -1,0 +1,43 @@
+"""Commands that someone asked for today and that devices have not all answered, for the list of
+what goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+from django.db.models import Count
+from django.urls import reverse
+from django.utils import timezone
+
+from commands import progress, selectors
+from commands.models import Command
+from mdm.audit.actor import Actor
+from mdm.navigation import Work
+
+_SHOWN = 20
+
+
+def going_on(actor: Actor) -> Iterator[Work]:
+    seen = selectors.seen(actor)
+    unfinished = seen.filter(
+        finished_at__isnull=True, created_at__gte=timezone.now() - timedelta(days=1)
+    )
+    counted = unfinished.order_by().values_list("command").annotate(count=Count("*"))
+    left = dict(counted.order_by("-command")[:_SHOWN])
+    commands = list(Command.objects.filter(pk__in=left))
+    everywhere = actor.where("command.read").everywhere
+    states = {} if everywhere else progress.states(commands, seen)
+    for command in commands:
+        # How many it went to is not for those who see some of the devices alone.
+        total = command.targets if everywhere else sum(states[command.pk].values())
+        done = max(0, total - left[command.pk])
+        yield Work(
+            what=f"{command.request_type}, by {command.asked_by}",
+            url=reverse("commands:job", args=[command.uuid]),
+            words=f"{done:,} of {total:,} answered",
+            since=command.created_at,
+            done=done,
+            total=total,
+        )

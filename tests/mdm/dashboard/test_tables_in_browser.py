@@ -1,0 +1,109 @@
+"""Tables in Chromium: the viewer's zone, saved views, undo, a file; and scanning on a phone."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from mdm.accounts.models import User
+from mdm.models import NamedView
+from tests.mdm.dashboard.conftest import Enroll
+from tests.mdm.dashboard.test_in_browser import Window, _faults
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+# A browser that reads codes, of a camera that shows them one after the other.
+READER = """
+window.codes = [];
+window.BarcodeDetector = class {
+  static async getSupportedFormats() { return ["code_128", "ean_13"]; }
+  async detect() { return window.codes.map((rawValue) => ({ rawValue })); }
+};
+navigator.mediaDevices.getUserMedia = async () => {
+  if (window.refused) throw new DOMException("no", "NotAllowedError");
+  const canvas = document.createElement("canvas");
+  canvas.getContext("2d").fillRect(0, 0, 10, 10);
+  window.stream = canvas.captureStream(5);
+  return window.stream;
+};
+"""
+
+
+@pytest.fixture
+def window(chromium: Browser, live_server: Any, admin: User) -> Iterator[Any]:
+    """Opens windows."""
+    opened: list[Window] = []
+
+    def open_window(**options: Any) -> Window:
+        opened.append(Window(chromium, live_server.url, **options))
+        return opened[-1]
+
+    yield open_window
+    for each in opened:
+        each.close()
+
+
+def test_a_view_is_saved_opened_deleted_and_brought_back(window: Any, enroll: Enroll) -> None:
+    enroll("C02MAC", platform="macOS")
+    enroll("F17PHONE")
+    here = window(timezone_id="Asia/Tokyo", viewport={"width": 1440, "height": 900})
+    page = here.sign_in()
+    page.goto("/devices/")
+    expect(page.locator("time").first).to_have_attribute("title", re.compile(r"\(Asia/Tokyo\)$"))
+
+    page.get_by_role("combobox", name="Platform").select_option("macOS")
+    expect(page.get_by_role("row")).to_have_count(2)
+    page.get_by_role("button", name="Views").click()
+    page.get_by_label("Save what is shown now").fill("Macs")
+    assert _faults(page, "views") == []
+    page.get_by_role("button", name="Save view").click()
+    expect(page.locator("#messages")).to_contain_text("Macs is saved")
+    page.goto("/devices/")
+    expect(page.get_by_role("row")).to_have_count(3)
+    page.get_by_role("button", name="Views").click()
+    page.get_by_role("link", name="Macs").click()
+    expect(page.get_by_role("row")).to_have_count(2)
+    page.get_by_role("button", name="View: Macs").click()
+    page.get_by_role("button", name="Delete").click()
+    expect(page.locator("#messages")).to_contain_text("Macs is deleted")
+    assert not NamedView.objects.exists()
+    assert _faults(page, "undo") == []
+    page.get_by_role("button", name="Undo").click()
+    expect(page.get_by_role("row")).to_have_count(2)
+    assert NamedView.objects.get().query == "platform=macOS"
+
+    with page.expect_download() as download:
+        page.get_by_role("link", name="CSV").click()
+    assert download.value.suggested_filename == "devices.csv"
+    assert here.trouble == []
+
+
+def test_a_phone_scans_the_serial_number_of_a_box(window: Any, enroll: Enroll) -> None:
+    device = enroll("F17XK2LM9Q")
+    here = window(viewport={"width": 390, "height": 844})
+    here.sign_in()
+    # Where the browser cannot read codes, nothing is offered.
+    expect(here.page.locator("[data-scan]")).to_be_hidden()
+    here.page.add_init_script(READER)
+    page = here.page
+    page.goto("/devices/")
+    button = page.get_by_role("button", name="Scan a serial number")
+    dialog = page.get_by_role("dialog")
+    page.evaluate("window.refused = true")
+    button.click()
+    expect(dialog).to_contain_text("The camera was not allowed")
+    assert _faults(page, "scan") == []
+    page.keyboard.press("Escape")
+
+    page.evaluate("window.refused = false")
+    button.click()
+    expect(dialog.locator("video")).to_be_visible()
+    page.evaluate("window.codes = ['190199098428', '1PMLPF3LL/A']")
+    expect(dialog).to_contain_text("This code is not a serial number")
+    page.evaluate("window.codes = ['1PMLPF3LL/A', 'SF17XK2LM9Q']")
+    page.wait_for_url(re.compile(rf"/devices/{device.pk}/"))
+    assert here.trouble == []
