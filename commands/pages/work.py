@@ -27,16 +27,14 @@ def going_on(actor: Actor) -> Iterator[Work]:
     counted = unfinished.order_by().values_list("command").annotate(count=Count("*"))
     left = dict(counted.order_by("-command")[:_SHOWN])
     commands = list(Command.objects.filter(pk__in=left))
-    everywhere = actor.where("command.read").everywhere
-    states = {} if everywhere else progress.states(commands, seen)
+    states = progress.states(commands, seen) if commands else {}
     for command in commands:
-        # How many it went to is not for those who see some of the devices alone.
-        total = command.targets if everywhere else sum(states[command.pk].values())
+        total = sum(states[command.pk].values())
         done = max(0, total - left[command.pk])
         yield Work(
             what=f"{command.request_type}, by {command.asked_by}",
             url=reverse("commands:job", args=[command.uuid]),
-            words=f"{done:,} of {total:,} answered",
+            words=f"{done:,} of {total:,} finished",
             since=command.created_at,
             done=done,
             total=total,

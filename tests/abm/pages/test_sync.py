@@ -253,6 +253,8 @@ def test_the_top_bar_counts_what_runs(signed_in: Client, server: Server, ran: Ra
     assert "sync with Apple Business Manager under way" in (
         signed_in.get("/abm/running").content.decode()
     )
+    work = {"HX-Request": "true", "HX-Target": "drawer-body"}
+    assert f"Sync of {server}" in signed_in.get("/work/", headers=work).content.decode()
 
 
 @pytest.mark.parametrize("query", ["?watched=x.\0.9&seen=y", "?watched=" + "9" * 40, "?mark=\0"])

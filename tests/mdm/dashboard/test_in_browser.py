@@ -117,6 +117,8 @@ def _populate(admin: User, enroll: Enroll) -> dict[str, str]:
     return {
         "overview": "/",
         "devices": "/devices/",
+        "search": "/search/?q=0000",
+        "work": "/work/",
         "devices, narrowed": "/devices/?q=C02&state=managed",
         "no device fits": "/devices/?q=nothing",
         "timeline": f"/devices/{mac.pk}/",

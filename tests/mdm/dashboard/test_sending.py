@@ -304,3 +304,4 @@ def test_the_counter_in_the_top_bar_counts_what_is_in_flight(
     signed_in.post(_send(enroll().enrollment_id, "ProfileList"), {})
 
     assert '<span class="nums">1</span>' in signed_in.get("/commands/running").content.decode()
+    assert "0 of 1 finished" in signed_in.get("/work/").content.decode()
