@@ -21,6 +21,8 @@ class EnrollmentConfig(AppConfig):
         logs.hide_after("/ade/sign-in/")
         identity.trust(authority.trusted)
         public_url.believe(authority.trusted)
+        endpoints.show_beside("/enroll/")
+        endpoints.show_beside("/ade/sign-in/")
         endpoints.register(
             endpoint.PATH, endpoint.respond, methods=endpoint.METHODS, max_body=endpoint.MAX_BODY
         )

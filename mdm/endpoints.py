@@ -12,11 +12,13 @@ from dataclasses import dataclass, field
 from typing import IO, Any
 
 import structlog
+from django.conf import settings
 from django.core import signals
 from django.db import InterfaceError, OperationalError, connection
 
 from mdm import bodies, checkin, identity
 from mdm.bodies import MAX_BODY
+from mdm.env import Serves
 from mdm.protocol.connect import is_checkin
 from mdm.protocol.errors import ProtocolError
 from mdm.refusals import Refused, refuse
@@ -70,18 +72,42 @@ class Endpoint:
     handler: Handler
     methods: frozenset[str]
     max_body: int
+    # Not for devices alone.
+    anybody: bool = False
 
 
 def register(
-    path: str, handler: Handler, *, methods: Iterable[str] = ("PUT",), max_body: int = MAX_BODY
+    path: str,
+    handler: Handler,
+    *,
+    methods: Iterable[str] = ("PUT",),
+    max_body: int = MAX_BODY,
+    anybody: bool = False,
 ) -> None:
     """Serve `path` to devices by `handler`; one that ends with a slash stands for all paths with
     one more segment, such as a secret."""
-    _endpoints[path] = Endpoint(handler, frozenset(methods), max_body)
+    _endpoints[path] = Endpoint(handler, frozenset(methods), max_body, anybody)
 
 
 def find(path: str) -> Endpoint | None:
     return _endpoints.get(path) or _endpoints.get(f"{path.rpartition('/')[0]}/")
+
+
+def show_beside(prefix: str) -> None:
+    """Let people see the pages below `prefix` where devices come too: they stand at the public
+    address, because someone opens them on the device.
+    """
+    _beside.append(prefix)
+
+
+def is_served(path: str, endpoint: Endpoint | None) -> bool:
+    """Whether this process has something at `path` for its visitors (GUARD_SERVES)."""
+    serves = settings.ENV.serves
+    if serves is Serves.ALL or (endpoint is not None and endpoint.anybody):
+        return True
+    if serves is Serves.PEOPLE:
+        return endpoint is None
+    return endpoint is not None or path.startswith(tuple(_beside))
 
 
 def handle_connect_with(handler: Handler) -> None:
@@ -118,6 +144,7 @@ def device_message(request: DeviceRequest) -> DeviceResponse:
 
 
 _endpoints: dict[str, Endpoint] = {}
+_beside: list[str] = ["/static/"]
 _connect: list[Handler] = []
 
 

@@ -47,6 +47,14 @@ class IdentityMode(StrEnum):
     NGINX = "nginx"
 
 
+class Serves(StrEnum):
+    """Whom a web process serves."""
+
+    ALL = "all"
+    DEVICES = "devices"
+    PEOPLE = "people"
+
+
 def _path(text: str) -> Path:
     return Path(text).expanduser().resolve()
 
@@ -239,6 +247,13 @@ class Env:
         _networks,
         (),
         "Addresses or networks of the proxies whose certificate and forwarded headers count.",
+    )
+    serves: Serves = variable(
+        "GUARD_SERVES",
+        Serves,
+        Serves.ALL,
+        "Whom a web process serves: all, devices (with the pages that people open on one), or"
+        " people (dashboard and API), so that each can listen at an address of its own.",
     )
     body_seconds: float = variable(
         "GUARD_BODY_SECONDS",

@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -22,6 +21,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from django.conf import settings
 from django.utils import timezone
 
+from mdm import forwarded
 from mdm.env import IdentityMode
 from mdm.protocol.binding import BadBinding, Binding, Purpose
 from mdm.protocol.client_certificate import certificate_from_header
@@ -66,7 +66,7 @@ def speaker(environ: Mapping[str, object], body: bytes) -> SignerCertificate:
             raise Refused("no_signature", "The request has no Mdm-Signature.", status=400)
         return verify_mdm_signature(header, body)
     header = environ.get(settings.ENV.identity_header_key)
-    if not from_trusted_proxy(str(environ.get("REMOTE_ADDR", ""))):
+    if not from_trusted_proxy(forwarded.peer(environ)):
         raise Refused(
             "untrusted_proxy", "Client certificates are taken only from GUARD_TRUSTED_PROXIES."
         )
@@ -79,19 +79,7 @@ def speaker(environ: Mapping[str, object], body: bytes) -> SignerCertificate:
 
 def from_trusted_proxy(address: str) -> bool:
     """Whether the peer is one of GUARD_TRUSTED_PROXIES."""
-    return _is_in(address, settings.ENV.trusted_proxies)
-
-
-@lru_cache(maxsize=1024)
-def _is_in(address: str, networks: tuple[Network, ...]) -> bool:
-    try:
-        peer = ipaddress.ip_address(address)
-    except ValueError:
-        return False
-    # How a server that listens on IPv6 names its IPv4 peers.
-    if isinstance(peer, ipaddress.IPv6Address) and peer.ipv4_mapped:
-        peer = peer.ipv4_mapped
-    return any(peer in network for network in networks)
+    return forwarded.is_in(address, settings.ENV.trusted_proxies)
 
 
 def trust(authorities: Authorities) -> None:

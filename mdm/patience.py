@@ -18,6 +18,8 @@ from typing import Any, Self
 
 import structlog
 
+from mdm import forwarded
+
 log = structlog.get_logger(__name__)
 
 # Of each web process (mdm/local/server.py, docker-compose.yml). Most of them are there to wait:
@@ -61,7 +63,7 @@ class Wait:
 
     @property
     def client(self) -> Client:
-        return _plain(str(self._environ["REMOTE_ADDR"])), int(self._environ["SERVER_PORT"])
+        return _plain(forwarded.peer(self._environ)), int(self._environ["SERVER_PORT"])
 
     def late(self, now: float, waiting: int) -> bool:
         """Whether to give up, `waiting` threads in all being kept waiting."""

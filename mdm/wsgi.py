@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any
 
+from django.conf import settings
 from django.core.wsgi import get_wsgi_application
 from django.http import HttpResponse
 
@@ -13,7 +14,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mdm.settings")
 
 _django = get_wsgi_application()
 
-from mdm import bodies, endpoints  # noqa: E402 (the apps must be loaded first)
+from mdm import bodies, endpoints, forwarded  # noqa: E402 (the apps must be loaded first)
 from mdm.health import readiness  # noqa: E402
 from mdm.refusals import Refused  # noqa: E402
 from mdm.turns import Turn  # noqa: E402
@@ -32,7 +33,10 @@ gc.set_threshold(50_000, 20, 20)
 def application(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
     if environ["PATH_INFO"] == readiness.LIVE_PATH:
         return readiness.live(start_response)
+    forwarded.believe(environ, settings.ENV.trusted_proxies)
     endpoint = endpoints.find(environ["PATH_INFO"])
+    if not endpoints.is_served(environ["PATH_INFO"], endpoint):
+        return _refused(_ELSEWHERE, start_response)
     if endpoint is None:
         return _through_django(environ, start_response)
     return endpoints.serve(endpoint, environ, start_response)
@@ -54,6 +58,9 @@ def _through_django(environ: dict[str, Any], start_response: Any) -> Iterable[by
         finally:
             response.close()
     return bodies.send(answer, environ)
+
+
+_ELSEWHERE = Refused("elsewhere", "There is nothing here.", status=404)
 
 
 def _refused(refusal: Refused, start_response: Any) -> list[bytes]:

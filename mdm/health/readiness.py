@@ -24,7 +24,7 @@ _TEXT = "text/plain; charset=utf-8"
 
 
 def register() -> None:
-    endpoints.register(READY_PATH, ready, methods=_METHODS)
+    endpoints.register(READY_PATH, ready, methods=_METHODS, anybody=True)
 
 
 def ready(request: DeviceRequest) -> DeviceResponse:

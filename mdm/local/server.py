@@ -186,11 +186,13 @@ class LocalServer:
         return (
             self._web(
                 PEOPLE,
+                "people",
                 ("--host", "127.0.0.1", "--port", str(self.ports.people), "--workers", "1"),
                 lambda: answers(self.ports.people),
             ),
             self._web(
                 DEVICES,
+                "devices",
                 (
                     *("--host", self.ports.devices_host, "--port", str(self.ports.devices)),
                     *("--workers", str(_DEVICE_WORKERS)),
@@ -208,15 +210,16 @@ class LocalServer:
             ),
         )
 
-    def _web(self, name: str, options: tuple[str, ...], ready: Callable[[], bool]) -> Child:
+    def _web(
+        self, name: str, serves: str, options: tuple[str, ...], ready: Callable[[], bool]
+    ) -> Child:
         # A worker that is killed comes back; one that hangs does not hold up the end.
         mend = ("--respawn-failed-workers", "--respawn-interval", "0.2")
         end = ("--workers-kill-timeout", "5")
         command = ("-m", "granian", *WEB_OPTIONS, *mend, *end, *options)
-        metrics = {"PROMETHEUS_MULTIPROC_DIR": str(self.state_dir / "run" / "metrics")}
-        return Child(
-            name, (sys.executable, *command, "mdm.wsgi:application"), env=metrics, ready=ready
-        )
+        metrics = str(self.state_dir / "run" / "metrics")
+        env = {"PROMETHEUS_MULTIPROC_DIR": metrics, "GUARD_SERVES": serves}
+        return Child(name, (sys.executable, *command, "mdm.wsgi:application"), env=env, ready=ready)
 
     def _worker(self, name: str, processes: int, queue: str) -> Child:
         return self._celery(
