@@ -167,6 +167,8 @@ class CommandViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Resource[
         """
         try:
             sent = retry.retry(Actor.of(request), self.get_object())
+        except catalog.CatalogError as error:
+            raise ValidationError([str(error)]) from None
         except queue.NobodyCanRunIt as error:
             raise ValidationError([one.reason for one in error.refused][:20]) from None
         refused = [

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from smtplib import SMTPException
+
+import structlog
 from django.conf import settings
-from django.core.mail import EmailMessage, get_connection
+from django.core.mail import send_mail
 from django.template.loader import render_to_string
 from django.utils import timezone
 
 from commands.models import Approval, Command
 from mdm.accounts.models import Grant, User
 from mdm.accounts.rights import BY_NAME
+
+_log = structlog.get_logger(__name__)
 
 _RIGHT = BY_NAME["approval.decide"]
 
@@ -18,21 +23,19 @@ def tell() -> int:
     """Write to everyone who may decide what nobody was told of yet; returns how many approvals that
     were. Any number may run it at once.
 
-    An approval is marked before the mails go, so that nobody gets one every few seconds from a mail
-    server that takes it and then fails; where none could be sent, the next run tries again. Raises
-    what the mail server's refusal raises.
+    An approval is marked before the mails go, and stays so where any of them went: an address that
+    is refused must not have the others written to again and again. Where none could be sent, the
+    next run tries again.
     """
     waiting = Approval.objects.filter(state=Approval.State.WAITING, expires_at__gt=timezone.now())
     count = 0
     for pk in waiting.filter(told_at=None).order_by("pk").values_list("pk", flat=True):
         if not Approval.objects.filter(pk=pk, told_at=None).update(told_at=timezone.now()):
             continue  # someone else is at it
-        try:
-            _write(Approval.objects.select_related("command").get(pk=pk))
-        except Exception:
+        if _write(Approval.objects.select_related("command").get(pk=pk)):
+            count += 1
+        else:
             Approval.objects.filter(pk=pk).update(told_at=None)
-            raise
-        count += 1
     return count
 
 
@@ -43,18 +46,21 @@ def who_may_decide(command: Command) -> list[User]:
     return list({grant.user: None for grant in rows if grant.held.has(_RIGHT)})
 
 
-def _write(approval: Approval) -> None:
+def _write(approval: Approval) -> bool:
+    """Whether somebody was written to, or nobody is there to be."""
     command = approval.command
     devices = f"{command.targets:,} device{'' if command.targets == 1 else 's'}"
     subject = f"[GuardMDM] {command.asked_by} wants {command.request_type} for {devices}"
     server = settings.ENV.dashboard_url
     context = {"approval": approval, "command": command, "devices": devices, "server": server}
-    mails = [
-        EmailMessage(
-            " ".join(subject.split()),
-            render_to_string("commands/approval_mail.txt", {**context, "user": user}),
-            to=[user.email],
-        )
-        for user in who_may_decide(command)
-    ]
-    get_connection().send_messages(mails)
+    users = who_may_decide(command)
+    sent = 0
+    for user in users:
+        words = render_to_string("commands/approval_mail.txt", {**context, "user": user})
+        try:
+            send_mail(" ".join(subject.split()), words, None, [user.email])
+        except (OSError, SMTPException) as error:
+            _log.warning("A mail about an approval was not sent", user=user.pk, error=str(error))
+        else:
+            sent += 1
+    return bool(sent or not users)

@@ -18,8 +18,7 @@ class Command(models.Model):
     request_type = models.CharField(max_length=60, db_index=True)
     # The parameters as asked for, secrets masked: for people to read.
     parameters = models.JSONField(default=dict)
-    # What was asked for, secrets included, so that it can be asked for again (queue.retry).
-    sealed_asked = SealedField("command", null=True)
+    # The first command that this one tries again where it failed (commands/retry.py).
     retry_of = models.ForeignKey(
         "self",
         null=True,
@@ -57,6 +56,25 @@ class Command(models.Model):
 
     def __str__(self) -> str:
         return f"{self.request_type} {self.uuid}"
+
+
+class Asked(models.Model):
+    """What a command was asked for with, secrets included, sealed (purpose "command"), so that it
+    can be asked for again (commands/retry.py). It may be megabytes, and commands are read by the
+    thousand: hence a row of its own.
+    """
+
+    command = models.OneToOneField(
+        Command,
+        primary_key=True,
+        on_delete=models.CASCADE,
+        db_constraint=False,
+        related_name="asked",
+    )
+    sealed = SealedField("command")
+
+    def __str__(self) -> str:
+        return f"What {self.command_id} was asked for with"
 
 
 class Approval(models.Model):

@@ -21,7 +21,7 @@ from django.utils import timezone
 
 from commands import catalog, facts, restraint
 from commands.catalog import CommandType, Effect, Extras, Facts
-from commands.models import Command, Payload, QueueEntry
+from commands.models import Asked, Command, Payload, QueueEntry
 from mdm.accounts.rights import Where
 from mdm.audit.actor import Actor
 from mdm.audit.record import allow, record, somewhere
@@ -297,15 +297,16 @@ def _create(
     asked: bytes,
     retry_of: Command | None,
 ) -> Command:
-    return Command.objects.create(
+    command = Command.objects.create(
         request_type=command_type.request_type,
         parameters=command_type.masked_parameters(params),
-        sealed_asked=asked,
         retry_of=retry_of,
         destructive=effect is Effect.DESTRUCTIVE,
         asked_by=actor.name,
         asked_by_id=actor.user_id,
     )
+    Asked.objects.create(command=command, sealed=asked)
+    return command
 
 
 def _seal_asked(request_type: str, parameters: object) -> bytes:

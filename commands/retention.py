@@ -62,6 +62,8 @@ _COMMANDS = Table(
     WHERE (SELECT q.id FROM commands_queueentry q
            WHERE q.command_id BETWEEN old.id AND old.id
            ORDER BY q.command_id, q.id LIMIT 1) IS NULL
+), asked AS (
+    DELETE FROM commands_asked WHERE command_id = ANY (ARRAY(SELECT id FROM over))
 ), approvals AS (
     DELETE FROM commands_approval WHERE command_id = ANY (ARRAY(SELECT id FROM over))
 ), removed AS (

@@ -47,7 +47,7 @@ def job(request: HttpRequest, job_uuid: uuid.UUID) -> HttpResponse:
         "busy": any(counts.get(state) for state in UNFINISHED),
         "waiting": sum(counts.get(state.value, 0) for state in queue.CANCELLABLE),
         "failures": _failures(command, counts, actor),
-        "failed": sum(counts.get(state.value, 0) for state in retry.FAILED),
+        "failed": _failed(command, counts, actor),
         "pace": _pace(command, counts, actor),
         "retries": command.retries.order_by("-id")[:5],
         "retried": Command.objects.filter(retries=command).first(),
@@ -113,6 +113,13 @@ def _failures(command: Command, counts: dict[str, int], actor: Actor) -> list[tu
     if not any(counts.get(state) for state in _REFUSED):
         return []
     return progress.reasons(command, actor.where("command.read"))
+
+
+def _failed(command: Command, counts: dict[str, int], actor: Actor) -> int:
+    """Where it can be tried again."""
+    if not any(counts.get(state.value) for state in retry.FAILED):
+        return 0
+    return retry.can_be_retried(actor, command)
 
 
 def _pace(command: Command, counts: dict[str, int], actor: Actor) -> progress.Pace | None:

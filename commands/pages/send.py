@@ -15,7 +15,14 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 
 from commands import catalog, facts, queue, restraint, retry, selectors
-from commands.catalog import CommandType, Facts, InvalidParameters, UnknownRequestType
+from commands.catalog import (
+    CatalogError,
+    CommandType,
+    Effect,
+    Facts,
+    InvalidParameters,
+    UnknownRequestType,
+)
 from commands.catalog.parameters import Parameter
 from commands.models import Command
 from commands.pages import form
@@ -101,9 +108,11 @@ def send(request: HttpRequest) -> HttpResponse:
         command = catalog.get(wanted)
     except UnknownRequestType:
         raise Http404 from None
+    parameters = _parameters(request, receivers, command)
+    effect = _effect(command, parameters)
     if request.method == "POST":
-        return _enqueue(request, receivers, command)
-    return _form(request, receivers, command)
+        return _enqueue(request, receivers, command, effect, parameters)
+    return _form(request, receivers, command, effect)
 
 
 @action("command.send")
@@ -143,9 +152,11 @@ def _to_retry(request: HttpRequest) -> Receivers:
     except (ValueError, Command.DoesNotExist):
         raise Http404 from None
     retry.asked(command)
-    return Receivers(
-        ids=retry.failed(actor, command), query={"retry": str(command.uuid)}, retry_of=command
-    )
+    ids, query = retry.failed(actor, command), {"retry": str(command.uuid)}
+    if len(ids) > 1:
+        return Receivers(ids=ids, query=query, retry_of=command)
+    one = _seen(request).filter(pk=ids[0]).first()
+    return Receivers(ids=ids, query=query, retry_of=command, one=one, known=facts.of(ids))
 
 
 def _seen(request: HttpRequest) -> QuerySet[Enrollment]:
@@ -158,7 +169,7 @@ def _choose(request: HttpRequest, receivers: Receivers) -> HttpResponse:
     choices = [
         (
             command,
-            _not_for_them(actor, receivers, command) or receivers.why_not(command),
+            _not_for_them(actor, receivers, command, command.effect) or receivers.why_not(command),
             receivers.url(type=command.request_type),
         )
         for command in catalog.all_types()
@@ -173,10 +184,28 @@ def _choose(request: HttpRequest, receivers: Receivers) -> HttpResponse:
     return render(request, "commands/choose.html", context)
 
 
-def _not_for_them(actor: Actor, receivers: Receivers, command: CommandType) -> str | None:
+def _parameters(request: HttpRequest, receivers: Receivers, command: CommandType) -> object:
+    """What was filled in, or asked for before; None while nothing was."""
+    if receivers.retry_of is not None:
+        return retry.asked(receivers.retry_of)[1]
+    return form.read(request, command.parameters) if request.method == "POST" else None
+
+
+def _effect(command: CommandType, parameters: object) -> Effect:
+    """What it does with these parameters; in general, where they are not there or are wrong."""
+    try:
+        found, params = catalog.prepare(command.request_type, parameters)
+    except CatalogError:
+        return command.effect
+    return found.effect_of(params)
+
+
+def _not_for_them(
+    actor: Actor, receivers: Receivers, command: CommandType, effect: Effect
+) -> str | None:
     """Why this person may not send this; None where they may, or for some of a list."""
     try:
-        where = queue.may_send(actor, command.request_type, command.effect)
+        where = queue.may_send(actor, command.request_type, effect)
     except NotAllowed as refused:
         return str(refused)
     return queue.BEYOND if receivers.one and scope.beyond(receivers.ids, where) else None
@@ -198,6 +227,7 @@ def _form(
     request: HttpRequest,
     receivers: Receivers,
     command: CommandType,
+    effect: Effect,
     errors: dict[str, str] | None = None,
     complaint: str = "",
 ) -> HttpResponse:
@@ -205,16 +235,17 @@ def _form(
     parameters = [] if receivers.retry_of else receivers.understood(command.parameters)
     fields = form.draw(parameters, filled, errors)
     actor = Actor.of(request)
-    verdict = _verdict(actor, receivers, command)
+    verdict = _verdict(actor, receivers, command, effect)
     unplaced = form.unplaced(errors or {}, fields)
     context: dict[str, Any] = {
         "receivers": receivers,
         "command": command,
+        "destructive": effect is Effect.DESTRUCTIVE,
         "fields": fields,
         "complaint": complaint or " ".join(unplaced),
-        "why_not": _not_for_them(actor, receivers, command) or receivers.why_not(command),
+        "why_not": _not_for_them(actor, receivers, command, effect) or receivers.why_not(command),
         "verdict": verdict,
-        "kept_back": _kept_back(actor, command, verdict.able if verdict else 1),
+        "kept_back": _kept_back(actor, command, effect, verdict.able if verdict else 1),
         "enrolled": _enrolled(receivers),
         "here": receivers.url(type=command.request_type),
         "choose": receivers.all_of_it,
@@ -222,9 +253,9 @@ def _form(
     return render(request, "commands/send.html", context, status=422 if filled else 200)
 
 
-def _kept_back(actor: Actor, command: CommandType, targets: int) -> str:
+def _kept_back(actor: Actor, command: CommandType, effect: Effect, targets: int) -> str:
     """What a destructive command will wait for."""
-    if not command.destructive or not targets:
+    if effect is not Effect.DESTRUCTIVE or not targets:
         return ""
     return restraint.foresee(actor, command.request_type, targets)
 
@@ -237,13 +268,13 @@ class Verdict:
     unable: list[tuple[str, int]]
 
 
-def _verdict(actor: Actor, receivers: Receivers, command: CommandType) -> Verdict | None:
+def _verdict(
+    actor: Actor, receivers: Receivers, command: CommandType, effect: Effect
+) -> Verdict | None:
     if receivers.one is not None:
         return None
     try:
-        beyond = scope.beyond(
-            receivers.ids, queue.may_send(actor, command.request_type, command.effect)
-        )
+        beyond = scope.beyond(receivers.ids, queue.may_send(actor, command.request_type, effect))
     except NotAllowed as refused:
         return Verdict(0, [(str(refused), len(receivers.ids))])
     alike = Counter(facts.of([pk for pk in receivers.ids if pk not in beyond]).values())
@@ -257,31 +288,35 @@ def _verdict(actor: Actor, receivers: Receivers, command: CommandType) -> Verdic
     return Verdict(able, unable.most_common())
 
 
-def _enqueue(request: HttpRequest, receivers: Receivers, command: CommandType) -> HttpResponse:
-    if command.destructive and not _confirmed(request, receivers):
+def _enqueue(
+    request: HttpRequest,
+    receivers: Receivers,
+    command: CommandType,
+    effect: Effect,
+    parameters: object,
+) -> HttpResponse:
+    if effect is Effect.DESTRUCTIVE and not _confirmed(request, receivers):
         words = f"Type {receivers.confirmation} to confirm."
-        return _form(request, receivers, command, {"confirmation": words})
+        return _form(request, receivers, command, effect, {"confirmation": words})
+    actor = Actor.of(request)
     try:
-        sent = _send(request, receivers, command)
+        if receivers.retry_of is not None:
+            sent = retry.retry(actor, receivers.retry_of)
+        else:
+            sent = queue.enqueue(
+                actor,
+                request_type=command.request_type,
+                parameters=parameters,
+                enrollments=receivers.ids,
+            )
     except InvalidParameters as invalid:
-        return _form(request, receivers, command, invalid.errors)
+        return _form(request, receivers, command, effect, invalid.errors)
     except queue.QueueError as refused:
-        return _form(request, receivers, command, complaint=str(refused))
+        return _form(request, receivers, command, effect, complaint=str(refused))
     say(request, _outcome(sent, receivers))
-    if receivers.device is not None and not sent.held:
+    if receivers.device is not None and not sent.held and receivers.retry_of is None:
         return redirect("device_panel", receivers.device.pk, "commands")
     return redirect("commands:job", sent.command.uuid)
-
-
-def _send(request: HttpRequest, receivers: Receivers, command: CommandType) -> queue.Enqueued:
-    if receivers.retry_of is not None:
-        return retry.retry(Actor.of(request), receivers.retry_of)
-    return queue.enqueue(
-        Actor.of(request),
-        request_type=command.request_type,
-        parameters=form.read(request, command.parameters),
-        enrollments=receivers.ids,
-    )
 
 
 def _confirmed(request: HttpRequest, receivers: Receivers) -> bool:

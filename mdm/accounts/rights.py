@@ -103,7 +103,7 @@ TABLE: tuple[Right, ...] = (
     _on_the_server("abm.disown", "Disown devices in Apple Business Manager", _X),
     _on_the_server("apple.trust", "Accept Apple's certificates", _X),
     _on_the_server("push_certificate.install", "Install the push certificate", _X),
-    _on_the_server("webhook.manage", "Make, change, test and delete webhooks", _X),
+    _on_the_server("webhook.manage", "Make, change, test and delete webhooks", _X, by_token=False),
     _on_the_server("health.dismiss", "Take steps off the first-run checklist", _X),
     _on_the_server("backup.note", "Take backups, and say that one was taken", _X),
     _on_the_server("keys.rotate", "Rotate the keys of what is sealed", _X),

@@ -5,14 +5,17 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from commands import progress, queue, retry
-from commands.models import Command, QueueEntry
+from commands import progress, queue, retry, selectors
+from commands.models import Asked, Command, QueueEntry
+from enrollment.wire.profile import PROFILE_IDENTIFIER
 from mdm.accounts.rights import Role
 from mdm.audit.actor import Actor
 from mdm.audit.models import AuditEvent
-from mdm.models import Device, Group, GroupMember
+from mdm.models import Device, Enrollment, Group, GroupMember
 from tests import machines
 from tests.machines import Machine
 from tests.people import signed_in, someone
@@ -72,7 +75,38 @@ def test_the_same_is_asked_again_of_those_where_it_failed(fleet, locked):
     assert event.after["retry_of"] == str(locked.uuid)
     QueueEntry.objects.filter(state=State.HELD).update(state=State.QUEUED)
     assert fleet[1].idle().plist["Command"]["PIN"] == "123456"
-    assert b"123456" not in bytes(locked.sealed_asked or b"")
+    assert b"123456" not in bytes(locked.asked.sealed)
+
+
+def test_what_a_later_try_reached_or_waits_for_is_left_alone(fleet, locked):
+    again = retry.retry(ADMIN, locked).command
+    with pytest.raises(retry.NothingToRetry):
+        retry.retry(ADMIN, locked)
+    failing = again.entries.filter(enrollment=fleet[1].enrollment)
+    failing.update(state=State.ERROR, finished_at=timezone.now())
+    again.entries.exclude(pk=failing.get().pk).update(state=State.ACKNOWLEDGED)
+
+    # From either page it is asked of the one that is left, and only once.
+    third = retry.retry(ADMIN, again).command
+
+    assert third.retry_of == locked
+    assert [entry.enrollment_id for entry in third.entries.all()] == [fleet[1].enrollment.pk]
+    for command in (locked, again):
+        with pytest.raises(retry.NothingToRetry):
+            retry.retry(ADMIN, command)
+
+
+def test_a_device_that_began_a_new_enrollment_is_left_alone(fleet, locked):
+    Enrollment.objects.filter(pk=fleet[1].enrollment.pk).update(authenticated_at=timezone.now())
+    assert retry.failed(ADMIN, locked) == [fleet[2].enrollment.pk]
+
+
+def test_lists_of_commands_do_not_read_what_they_were_asked_for_with(locked):
+    """It may be megabytes for each row."""
+    with CaptureQueriesContext(connection) as statements:
+        list(selectors.entries())
+        list(selectors.jobs(ADMIN))
+    assert "commands_asked" not in str(statements.captured_queries)
 
 
 def test_data_that_was_given_as_bytes_is_asked_for_again():
@@ -94,8 +128,7 @@ def test_what_failed_nowhere_or_is_not_known_any_more_is_not_tried_again(locked)
     locked.entries.update(state=State.ACKNOWLEDGED)
     with pytest.raises(retry.NothingToRetry, match="failed nowhere"):
         retry.retry(ADMIN, locked)
-    Command.objects.update(sealed_asked=None)
-    locked.refresh_from_db()
+    Asked.objects.all().delete()
     with pytest.raises(retry.NothingToRetry, match="not known any more"):
         retry.retry(ADMIN, locked)
     assert Command.objects.count() == 1
@@ -127,6 +160,27 @@ def test_the_page_shows_who_and_asks_to_confirm_what_destroys(fleet, locked):
     assert answer["Location"] == f"/commands/{again.uuid}/"
     assert f"/commands/{locked.uuid}/" in client.get(answer["Location"]).content.decode()
     assert f"/commands/{again.uuid}/" in client.get(f"/commands/{locked.uuid}/").content.decode()
+
+
+def test_one_that_is_left_is_confirmed_by_its_serial_number(fleet, locked):
+    locked.entries.filter(enrollment=fleet[2].enrollment).update(state=State.CANCELLED)
+    client = signed_in(someone(Role.ADMIN))
+    address = f"/commands/send/?retry={locked.uuid}"
+    assert client.post(address, {"confirmation": "1"}).status_code == 422
+    assert client.post(address, {"confirmation": serial_number(fleet[1])}).status_code == 302
+
+
+def test_what_destroys_by_its_parameters_is_confirmed_too(fleet):
+    """Removing the enrollment profile ends the management of a device."""
+    client = signed_in(someone(Role.ADMIN))
+    address = f"/commands/send/?enrollment={fleet[0].enrollment.pk}&type=RemoveProfile"
+    asked = {"p-Identifier": PROFILE_IDENTIFIER}
+    page = client.post(address, asked)
+    assert page.status_code == 422
+    assert "to confirm" in page.content.decode()
+    asked["confirmation"] = serial_number(fleet[0])
+    assert client.post(address, asked).status_code == 302
+    assert client.post(address, {"p-Identifier": "com.example.wifi"}).status_code == 302
 
 
 @pytest.mark.parametrize("text", ["nonsense", "7c1f3b52-6a53-4a7b-9c9e-3a4d9d7f1c11"])

@@ -26,6 +26,13 @@ NOT_BY_TOKEN = {
     "POST /api/v1/approvals/999999999/approve/",
     "POST /api/v1/approvals/999999999/refuse/",
     "POST /api/v1/destructive-pauses/resume/",
+    "POST /api/v1/webhooks/",
+    "PATCH /api/v1/webhooks/999999999/",
+    "DELETE /api/v1/webhooks/999999999/",
+    "POST /api/v1/webhooks/999999999/replay/",
+    "POST /api/v1/webhooks/999999999/rotate/",
+    "POST /api/v1/webhooks/999999999/test/",
+    "POST /api/v1/webhook-deliveries/999999999/replay/",
 }
 
 pytestmark = pytest.mark.django_db
