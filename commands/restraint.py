@@ -201,8 +201,8 @@ def _decide(actor: Actor, approval_id: int, state: Approval.State, note: str) ->
 
 
 def _check_second(actor: Actor, command: Command) -> None:
+    allow(actor, "approval.decide")
     right = rights.BY_NAME["approval.decide"]
-    allow(actor, right.name)
     if actor.kind != Kind.PERSON or actor.user_id is None:
         raise NotAllowed(right.name, "A person decides this, signed in to the dashboard.")
     if actor.user_id == command.asked_by_id:

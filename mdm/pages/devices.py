@@ -23,13 +23,13 @@ Rows = QuerySet[Device]
 
 @page("device.read")
 def devices(request: HttpRequest) -> HttpResponse:
-    rows = _whole(_kept(request, request.GET))
+    rows = whole(_kept(request, request.GET))
     return table_page(request, "mdm/devices/list.html", TABLE.view(request, rows))
 
 
 @page("device.read")
 def export(request: HttpRequest) -> HttpResponseBase:
-    rows = _whole(_narrowed(request, request.GET))
+    rows = whole(_narrowed(request, request.GET))
     return csv_export.response(TABLE, TABLE.sort(rows, request.GET), "devices.csv")
 
 
@@ -52,7 +52,7 @@ def _kept(request: HttpRequest, query: QueryDict) -> Rows:
     return everything if query.get("state") == "retired" else everything.filter(retired_at=None)
 
 
-def _whole(rows: Rows) -> Rows:
+def whole(rows: Rows) -> Rows:
     """With all that a row shows of it."""
     name = Coalesce(NullIf("user_long_name", Value("")), "user_short_name")
     users = Enrollment.objects.filter(parent=OuterRef("enrollment")).order_by()

@@ -151,7 +151,7 @@ def test_the_page_shows_who_and_asks_to_confirm_what_destroys(fleet, locked):
     address = f"/commands/send/?retry={locked.uuid}"
     page = client.get(address).content.decode()
     assert "<strong>2 devices</strong>" in page
-    assert 'name="p-PIN"' not in page
+    assert 'name="p.PIN"' not in page
 
     assert client.post(address, {"confirmation": "3"}).status_code == 422
     answer = client.post(address, {"confirmation": "2"})
@@ -174,13 +174,13 @@ def test_what_destroys_by_its_parameters_is_confirmed_too(fleet):
     """Removing the enrollment profile ends the management of a device."""
     client = signed_in(someone(Role.ADMIN))
     address = f"/commands/send/?enrollment={fleet[0].enrollment.pk}&type=RemoveProfile"
-    asked = {"p-Identifier": PROFILE_IDENTIFIER}
+    asked = {"p.Identifier": PROFILE_IDENTIFIER}
     page = client.post(address, asked)
     assert page.status_code == 422
     assert "to confirm" in page.content.decode()
     asked["confirmation"] = serial_number(fleet[0])
     assert client.post(address, asked).status_code == 302
-    assert client.post(address, {"p-Identifier": "com.example.wifi"}).status_code == 302
+    assert client.post(address, {"p.Identifier": "com.example.wifi"}).status_code == 302
 
 
 @pytest.mark.parametrize("text", ["nonsense", "7c1f3b52-6a53-4a7b-9c9e-3a4d9d7f1c11"])

@@ -95,7 +95,7 @@ def _plain(value: object) -> object:
 _LISTS: dict[str, tuple[Table, QuerySet[Any]]] = {
     "devices": (
         devices.TABLE,
-        Device.objects.select_related("enrollment").order_by("pk"),
+        devices.whole(Device.objects.order_by("pk")),
     ),
     "abm-devices": (
         abm_devices.TABLE,

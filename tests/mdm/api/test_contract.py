@@ -166,7 +166,7 @@ def _there(browser: Client, document: dict[str, Any]) -> dict[str, dict[str, Any
     for path, methods in document["paths"].items():
         if path.count("/") == 4 and "get" in methods:
             body = browser.get(path).json()
-            rows = body["results"] if isinstance(body, dict) else body
+            rows = body.get("results") if isinstance(body, dict) else body
             first = rows[0] if rows else {}
             found[path.split("/")[3]] = {
                 **PLACES,

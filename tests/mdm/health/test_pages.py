@@ -71,6 +71,8 @@ def test_who_is_heard_of_works_and_who_falls_silent_needs_someone(signed_in: Cli
 def test_workers_that_are_all_busy_are_told_from_none_at_all() -> None:
     all_alive()
     heard("queue:abm", _LATE)
+    just_now = timezone.now().timestamp()
+    heard("worker:worker@here", timedelta(0), queues=pulse.queues(), began=just_now)
     assert thing("Workers of the queue abm").tone == "good", "it has only just begun"
     heard("worker:worker@here", timedelta(0), queues=pulse.queues(), began=0)
     assert thing("Workers of the queue abm").word == "Busy"
