@@ -86,9 +86,11 @@ def change(
     found = _held(webhook)
     before = _facts(found)
     found.name = found.name if name is None else _name(name)
-    found.url = found.url if url is None else _url(url)
+    if url is not None and (url := _url(url)) != found.url:
+        # How the receiver at the address before did says nothing of this one.
+        found.url, found.failing_since = url, None
     found.kinds = found.kinds if kinds is None else _kinds(kinds)
-    found.save(update_fields=["name", "url", "kinds"])
+    found.save(update_fields=["name", "url", "kinds", "failing_since"])
     _record(actor, "webhook.change", found, before=before, after=_facts(found))
     return found
 

@@ -183,6 +183,12 @@ def test_a_receiver_that_wants_no_more_is_switched_off(
         sending.send_due()
         Subscription.objects.update(failing_since=F("failing_since") - timedelta(days=4))
         later(sending.DELAYS[0] * 2)
+        webhook.refresh_from_db()
+        assert webhook.active  # it may be quiet for days: each event has all its tries
+        Delivery.objects.filter(pk=webhook.deliveries.earliest("pk").pk).update(
+            tries=len(sending.DELAYS)
+        )
+        later(sending.DELAYS[2] * 2)
     else:
         sending.send_due()
 
@@ -346,6 +352,16 @@ def test_a_test_that_fails_is_over(receiver: Receiver, subscribe: Subscribe) -> 
     made.refresh_from_db()
     assert made.state == State.FAILED
     assert subscriptions.replay_failed(ACTOR, webhook) == 0
+    webhook.refresh_from_db()
+    assert webhook.failing_since is None
+
+
+def test_a_new_address_is_judged_by_itself(receiver: Receiver, subscribe: Subscribe) -> None:
+    webhook, _ = subscribe(receiver.url)
+    deliveries.note(webhook.pk, delivered=False)
+
+    assert subscriptions.change(ACTOR, webhook, url=receiver.url).failing_since is not None
+    assert subscriptions.change(ACTOR, webhook, url=f"{receiver.url}/new").failing_since is None
 
 
 def test_deleting_a_webhook_takes_its_log_along(receiver: Receiver, subscribe: Subscribe) -> None:
