@@ -131,6 +131,8 @@ def may_ask(address: Address, allowed: Sequence[Network]) -> bool:
 def _parsed(url: str) -> httpx.URL:
     try:
         parsed = httpx.URL(url)
+        # Read back from what is sent: not all that can be is a host (xn--).
+        _ = parsed.host
     except (httpx.InvalidURL, ValueError):
         parsed = None
     port = parsed.port if parsed else None

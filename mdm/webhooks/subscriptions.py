@@ -215,15 +215,16 @@ def _name(text: str) -> str:
 
 
 def _url(text: str) -> str:
-    text = text.strip()
-    if len(text) > 2000:
-        raise BadWebhook("url", "An address has 2,000 characters at most.")
     try:
-        return outbound.check(
-            text, plain=not settings.ENV.production, allowed=settings.ENV.webhook_networks
+        url = outbound.check(
+            text.strip(), plain=not settings.ENV.production, allowed=settings.ENV.webhook_networks
         )
     except outbound.NotThere as refused:
         raise BadWebhook("url", str(refused)) from None
+    # As it will be asked: some characters take several.
+    if len(url) > 2000:
+        raise BadWebhook("url", "An address has 2,000 characters at most.")
+    return url
 
 
 def _kinds(names: Iterable[str]) -> list[str]:

@@ -137,6 +137,7 @@ def test_of_an_answer_without_end_the_beginning_is_read() -> None:
         ("https://hook.example:99999/", "address"),
         ("https://hook .example/", "a host that cannot be"),
         ("https://" + "x" * 70000, "address"),
+        ("https://xn--zz/", "address"),
     ],
 )
 def test_an_address_that_cannot_be_asked_is_refused_with_what_to_put_right(url, why) -> None:

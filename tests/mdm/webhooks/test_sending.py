@@ -356,6 +356,12 @@ def test_a_test_that_fails_is_over(receiver: Receiver, subscribe: Subscribe) -> 
     assert webhook.failing_since is None
 
 
+@pytest.mark.parametrize("path", ["x" * 2000, "ü" * 500])
+def test_an_address_is_measured_as_it_will_be_asked(subscribe: Subscribe, path: str) -> None:
+    with pytest.raises(subscriptions.BadWebhook, match="2,000"):
+        subscribe(f"https://hook.example/{path}")
+
+
 def test_a_new_address_is_judged_by_itself(receiver: Receiver, subscribe: Subscribe) -> None:
     webhook, _ = subscribe(receiver.url)
     deliveries.note(webhook.pk, delivered=False)
