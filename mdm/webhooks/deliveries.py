@@ -133,6 +133,7 @@ WITH next AS MATERIALIZED (
 UPDATE webhooks_event e SET spread_at = now() FROM next WHERE e.id = next.id
 """
 
+# What lost its event cannot be sent, and must not take the place of what can.
 _CLAIM = """
 WITH room AS MATERIALIZED (
     SELECT s.id, CASE WHEN s.failing_since IS NULL THEN %(at_once)s::int ELSE 1 END - (
@@ -144,6 +145,7 @@ WITH room AS MATERIALIZED (
     SELECT d.id FROM room CROSS JOIN LATERAL (
         SELECT id, due_at FROM webhooks_delivery
         WHERE subscription_id = room.id AND due_at <= statement_timestamp()
+              AND EXISTS (SELECT FROM webhooks_event e WHERE e.id = event_id)
         ORDER BY due_at LIMIT greatest(room.free, 0)
         FOR NO KEY UPDATE SKIP LOCKED
     ) d

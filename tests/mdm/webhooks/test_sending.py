@@ -303,6 +303,18 @@ def test_two_workers_send_each_once_and_no_more_at_once_than_they_should(
     assert most <= deliveries.AT_ONCE
 
 
+def test_what_lost_its_event_holds_up_nothing(receiver: Receiver, subscribe: Subscribe) -> None:
+    webhook, _ = subscribe(receiver.url)
+    happen(2)
+    deliveries.spread()
+    deliveries.note(webhook.pk, delivered=False)  # one at a time, the oldest first
+    Event.objects.filter(pk=Event.objects.earliest("pk").pk)._raw_delete("default")
+    Delivery.objects.filter(event=Event.objects.get()).update(due_at=timezone.now())
+
+    assert sending.send_due() == 1
+    assert len(receiver.came) == 1
+
+
 # --- Replaying and trying -------------------------------------------------------------------------
 
 
