@@ -192,12 +192,12 @@ WITH next AS MATERIALIZED (
     + RESULT,
 )
 
-# An event stays while a delivery has it, which has not always the same age: it may be replayed. Each
-# webhook's deliveries are looked up by the event.
+# An event stays while a delivery has it: deliveries are removed first, but not always all that are
+# old. They are looked up webhook by webhook, as their index is.
 _EVENTS = Table(
     "webhooks_event",
     OF_A_MONTH.format(table="webhooks_event", moment="at")
-    + f""", unused AS MATERIALIZED (
+    + """, unused AS MATERIALIZED (
     SELECT o.id FROM old o
     WHERE (SELECT max((SELECT d.id FROM webhooks_delivery d
                        WHERE d.subscription_id = s.id AND d.event_id = o.id))
