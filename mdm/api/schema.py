@@ -75,7 +75,7 @@ class AutoSchema(openapi.AutoSchema):
             found += [_IF_NONE_MATCH, _ETAG]
         elif getattr(self.view, "detail", False):
             found.append(_IF_MATCH)
-        if self.method == "POST":
+        if self._takes_keys():
             found += [_IDEMPOTENCY_KEY, _REPLAYED]
         if self.method == "GET" and getattr(self.view, "action", None) in fields.ACTIONS:
             found.append(_fields(self.view))
@@ -102,6 +102,10 @@ class AutoSchema(openapi.AutoSchema):
             del schema["oneOf"]
         return schema
 
+    def _takes_keys(self) -> bool:
+        readings = getattr(self.view, "readings", ())
+        return self.method == "POST" and getattr(self.view, "action", None) not in readings
+
     def _possible(self) -> set[str]:
         """The statuses of errors that this operation can meet."""
         places = {parameter["in"] for parameter in self._get_parameters()}
@@ -114,7 +118,7 @@ class AutoSchema(openapi.AutoSchema):
             found |= {"409", "503"}
             if getattr(self.view, "detail", False):
                 found.add("412")
-        if self.method == "POST":
+        if self._takes_keys():
             found |= {"413", "422"}
         if self.method in {"POST", "PATCH", "PUT"} and self._get_request_body():  # type: ignore[no-untyped-call]
             found |= {"413", "415"}
