@@ -116,7 +116,8 @@ def _json(value: Any) -> Any:
     return json.loads(value) if isinstance(value, str) else value
 
 
-# "enrollment.*" is the section that "enrollment.ended" belongs to.
+# "enrollment.*" is the section that "enrollment.ended" belongs to. A webhook that is being deleted
+# is waited for, and then gets nothing.
 _SPREAD = """
 WITH next AS MATERIALIZED (
     SELECT id, kind, at FROM webhooks_event WHERE spread_at IS NULL
@@ -128,6 +129,7 @@ WITH next AS MATERIALIZED (
          ON s.active AND next.at >= s.active_since
             AND s.kinds && ARRAY[next.kind, split_part(next.kind, '.', 1) || '.*']::varchar[]
     ORDER BY next.id, s.id
+    FOR KEY SHARE OF s
     ON CONFLICT (subscription_id, event_id) DO NOTHING
 )
 UPDATE webhooks_event e SET spread_at = now() FROM next WHERE e.id = next.id

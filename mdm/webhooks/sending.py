@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -95,17 +95,24 @@ class _Run:
         self._sent = 0
 
     def go(self) -> int:
-        with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="webhook") as pool:
-            while True:
-                self._spread()
-                taken = self._take(pool)
-                if self._flying:
-                    done, _ = wait(self._flying, _LOOK_EVERY, FIRST_COMPLETED)
-                    for future in done:
-                        _land(self._flying.pop(future), future.result())
-                        self._sent += 1
-                elif not taken:
-                    return self._sent
+        try:
+            with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="webhook") as pool:
+                while True:
+                    self._spread()
+                    taken = self._take(pool)
+                    if self._flying:
+                        self._settle(wait(self._flying, _LOOK_EVERY, FIRST_COMPLETED).done)
+                    elif not taken:
+                        return self._sent
+        finally:
+            # Whatever ended this run: the pool waited for what was being sent, and it must not be
+            # sent again.
+            self._settle(list(self._flying))
+
+    def _settle(self, done: Iterable[Future[Outcome]]) -> None:
+        for future in done:
+            _land(self._flying.pop(future), future.result())
+            self._sent += 1
 
     def _spread(self) -> None:
         if time.monotonic() < min(self._spread_at + _SPREAD_EVERY, self._ends_at):

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from datetime import timedelta
 
 import pytest
+from django.db import connection, transaction
 from django.db.models import F
 from django.utils import timezone
 
@@ -380,6 +381,45 @@ def test_a_new_address_is_judged_by_itself(receiver: Receiver, subscribe: Subscr
 
     assert subscriptions.change(ACTOR, webhook, url=receiver.url).failing_since is not None
     assert subscriptions.change(ACTOR, webhook, url=f"{receiver.url}/new").failing_since is None
+
+
+@pytest.mark.django_db(transaction=True)
+def test_whatever_ends_a_run_what_was_sent_counts(receiver: Receiver, subscribe: Subscribe) -> None:
+    subscribe(receiver.url)
+    happen()
+    over, claims = threading.Event(), 0
+    receiver.answers = [wait_for(over)]
+
+    def fail_at_the_second_claim(execute, sql, params, many, context):
+        nonlocal claims
+        claims += "state = 'sending', due_at" in sql
+        if claims == 2:
+            claims += 1
+            over.set()
+            raise RuntimeError
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(fail_at_the_second_claim), pytest.raises(RuntimeError):
+        sending.send_due()
+
+    assert Delivery.objects.get().state == State.DELIVERED
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_webhook_that_is_being_deleted_is_waited_for(
+    receiver: Receiver, subscribe: Subscribe
+) -> None:
+    webhook, _ = subscribe(receiver.url)
+    happen()
+
+    with transaction.atomic():
+        subscriptions.delete(ACTOR, webhook)
+        meanwhile = steps.Meanwhile(deliveries.spread)
+        assert meanwhile.waits
+
+    assert meanwhile.returned() == 1
+    assert not Event.objects.filter(spread_at=None).exists()
+    assert not Delivery.objects.exists()
 
 
 def test_deleting_a_webhook_takes_its_log_along(receiver: Receiver, subscribe: Subscribe) -> None:
