@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 import time
 from contextlib import ExitStack
@@ -13,6 +14,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from mdm.audit.models import AuditEvent
+from mdm.env import Mode
 from mdm.webhooks import deliveries, sending, subscriptions
 from mdm.webhooks.models import Delivery, Event, Subscription
 from mdm.webhooks.outbox import emit
@@ -240,6 +242,19 @@ def test_a_slow_receiver_holds_up_nobody_else(allowed: None, subscribe: Subscrib
         # The slow one answers only when the fast one has everything.
         assert set(Delivery.objects.values_list("state")) == {(State.DELIVERED,)}
         assert len(slow.came) == len(fast.came) == many
+
+
+def test_in_production_nothing_goes_out_in_the_clear(
+    receiver: Receiver, subscribe: Subscribe, settings
+) -> None:
+    subscribe(receiver.url)
+    happen()
+    settings.ENV = dataclasses.replace(settings.ENV, mode=Mode.PRODUCTION)
+
+    assert sending.send_due() == 1
+
+    assert receiver.came == []
+    assert "https://" in Delivery.objects.get().last["trouble"]
 
 
 # --- At least once --------------------------------------------------------------------------------
