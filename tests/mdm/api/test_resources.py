@@ -314,6 +314,19 @@ def test_strangers_share_the_budget_of_their_address_and_hold_up_nobody_else(
 
 
 @pytest.mark.usefixtures("two_a_minute")
+def test_strangers_over_ipv6_share_the_budget_of_their_network() -> None:
+    statuses = [
+        APIClient(REMOTE_ADDR=address).get("/api/v1/rights/").status_code
+        for address in (
+            *("2001:db8::1", "2001:db8::a:1", "2001:db8::2", "2001:db8:0:1::1"),
+            *("::ffff:192.0.2.1", "192.0.2.1", "192.0.2.1", "192.0.2.2"),
+        )
+    ]
+
+    assert statuses == [401, 401, 429, 401, 401, 401, 429, 401]
+
+
+@pytest.mark.usefixtures("two_a_minute")
 def test_without_redis_everybody_passes(api: APIClient, settings: Any) -> None:
     settings.REDIS_URL = "redis://127.0.0.1:1/0"
     limits._redis.cache_clear()
