@@ -45,6 +45,7 @@ class LinkViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Resource[Enr
         "address": "link.create",
         "revoke": "link.revoke",
     }
+    readings = frozenset({"address"})
     queryset = EnrollmentLink.objects.defer("sealed_token", "token_sha256")
     serializer_class = LinkSerializer
     filter_backends = ()

@@ -31,13 +31,21 @@ Resolve = Callable[..., Iterable[tuple[Any, ...]]]
 SECONDS = 10.0
 _LARGEST = 2_000
 
-# What ipaddress calls global and is not, or leads on to an address within (6to4, 192.0.0.0/24). All
-# other unicast addresses of the internet are in 2000::/3 (RFC 4291), so NAT64 is not.
+# What ipaddress calls global and is not, or leads on to an address within (6to4, 192.0.0.0/24), or
+# is where a machine at Azure finds its host. All other unicast addresses of the internet are in
+# 2000::/3 (RFC 4291), so NAT64 is not.
 _PUBLIC_6 = ipaddress.ip_network("2000::/3")
 _NOT_PUBLIC = tuple(
     map(
         ipaddress.ip_network,
-        ("192.0.0.0/24", "192.88.99.0/24", "2002::/16", "2001::/23", "3fff::/20"),
+        (
+            "168.63.129.16/32",
+            "192.0.0.0/24",
+            "192.88.99.0/24",
+            "2002::/16",
+            "2001::/23",
+            "3fff::/20",
+        ),
     )
 )
 _HOST = re.compile(rb"[a-z0-9.:_-]+")
@@ -68,9 +76,7 @@ def check(url: str, *, plain: bool, allowed: Sequence[Network]) -> str:
 
     Where a name leads is found out when it is asked.
     """
-    parsed = _parsed(url)
-    if parsed.scheme not in ({"https", "http"} if plain else {"https"}) or not parsed.host:
-        raise NotThere("Give a whole address that begins with https://")
+    parsed = _parsed(url, plain)
     if parsed.userinfo or parsed.fragment:
         raise NotThere("An address with a user, a password or a # cannot be asked.")
     try:
@@ -87,11 +93,14 @@ def post(
     headers: Mapping[str, str],
     allowed: Sequence[Network],
     *,
+    plain: bool,
     resolve: Resolve = socket.getaddrinfo,
     seconds: float = SECONDS,
 ) -> Answer:
-    """Send `body` and read how the answer begins. Raises NotThere and Unreached."""
-    parsed = _parsed(url)
+    """Send `body` and read how the answer begins; `plain` lets http be. Raises NotThere and
+    Unreached.
+    """
+    parsed = _parsed(url, plain)
     target = httpcore.URL(
         scheme=parsed.raw_scheme,
         host=parsed.raw_host,
@@ -128,9 +137,11 @@ def may_ask(address: Address, allowed: Sequence[Network]) -> bool:
     return not plain.is_multicast and not plain.is_reserved
 
 
-def _parsed(url: str) -> httpx.URL:
+def _parsed(url: str, plain: bool) -> httpx.URL:
     try:
         parsed = httpx.URL(url)
+        # Read back from what is sent: not all that can be is a host (xn--).
+        _ = parsed.host
     except (httpx.InvalidURL, ValueError):
         parsed = None
     port = parsed.port if parsed else None
@@ -138,6 +149,8 @@ def _parsed(url: str) -> httpx.URL:
         raise NotThere("This is no address. One begins with https:// and a host.")
     if parsed.host and not _HOST.fullmatch(parsed.raw_host):
         raise NotThere("The address has a host that cannot be.")
+    if parsed.scheme not in ({"https", "http"} if plain else {"https"}) or not parsed.host:
+        raise NotThere("Give a whole address that begins with https://")
     return parsed
 
 

@@ -192,12 +192,28 @@ WITH next AS MATERIALIZED (
     + RESULT,
 )
 
+# An event stays while a delivery has it: deliveries are removed first, but not always all that are
+# old. They are looked up webhook by webhook, as their index is.
+_EVENTS = Table(
+    "webhooks_event",
+    OF_A_MONTH.format(table="webhooks_event", moment="at")
+    + """, unused AS MATERIALIZED (
+    SELECT o.id FROM old o
+    WHERE (SELECT max((SELECT d.id FROM webhooks_delivery d
+                       WHERE d.subscription_id = s.id AND d.event_id = o.id))
+           FROM webhooks_subscription s) IS NULL
+), removed AS (
+    DELETE FROM webhooks_event WHERE id = ANY (ARRAY(SELECT id FROM unused)) RETURNING id
+)"""
+    + RESULT,
+)
+
 TABLES = (
     _MESSAGES,
     _ESCROW,
     # A delivery is nothing without its event.
     _all("webhooks_delivery", "at", OF_A_MONTH),
-    _all("webhooks_event", "at", OF_A_MONTH),
+    _EVENTS,
     _all("mdm_refusal", "hour"),
     _all("audit_refusedrequest", "hour"),
     _all("accounts_keptanswer", "at", A_DAY),

@@ -243,6 +243,8 @@ class GroupViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Resource[Gr
 
     def hold(self, row: Group) -> None:
         resolution.take_turn()
+        if self.action == "partial_update":
+            groups.lock_ranks()  # it may be moved
         super().hold(row)
 
     def get_queryset(self) -> QuerySet[Group]:

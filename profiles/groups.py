@@ -112,7 +112,7 @@ def move(actor: Actor, group: Group, rank: int) -> None:
     """
     allow(actor, "group.edit")
     with transaction.atomic():
-        _lock_ranks()
+        lock_ranks()
         order = list(Group.objects.order_by("rank"))
         place = max(0, min(rank - 1, len(order) - 1))
         before = next((at for at, each in enumerate(order) if each.pk == group.pk), None)
@@ -158,14 +158,14 @@ def _check_unused(group: Group) -> None:
 
 
 def _create(actor: Actor, name: str, kind: Group.Kind, rule: rules.Rule) -> Group:
-    _lock_ranks()
+    lock_ranks()
     last = Group.objects.aggregate(rank=Max("rank"))["rank"] or 0
     group = Group(name=_name(name), kind=kind, rule=rule, rank=last + 1, created_by=actor.name)
     _save(group)
     return group
 
 
-def _lock_ranks() -> None:
+def lock_ranks() -> None:
     """Two that are made or moved at once do not get the same rank, nor undo each other."""
     with connection.cursor() as cursor:
         cursor.execute("LOCK TABLE mdm_group IN SHARE ROW EXCLUSIVE MODE")

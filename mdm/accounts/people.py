@@ -182,6 +182,13 @@ def admins() -> QuerySet[User]:
     return _admins(Grant.objects.current())
 
 
+def hold_admins() -> None:
+    """Lock them until the transaction ends, before anybody else is locked: who takes an admin away
+    at the same time waits.
+    """
+    list(admins().select_for_update())
+
+
 def is_settled(user: User, *, without: SocialAccount | None = None) -> bool:
     """Whether this person can sign in: with a password that they chose, or with their account at
     an identity provider; where `without` is given, with another one than that.
@@ -202,7 +209,7 @@ def _check_others(user: User, ending: Grant | None = None) -> None:
     """Raise LastOne unless an admin remains who can sign in, when `user` is one no more, or when
     they lose `ending` alone. Who asks at the same time waits, and looks when that is decided.
     """
-    list(_admins(Grant.objects.current()).select_for_update())
+    hold_admins()
     # Asked anew: what was read before the wait may be over.
     remaining = Grant.objects.current()
     remaining = remaining.exclude(pk=ending.pk) if ending else remaining.exclude(user=user)

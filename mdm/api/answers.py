@@ -9,13 +9,15 @@ from __future__ import annotations
 from typing import Any, cast
 
 from django.core.exceptions import RequestDataTooBig
+from django.db import OperationalError
 from drf_standardized_errors import handler
+from psycopg.errors import DeadlockDetected
 from rest_framework import exceptions
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from mdm.api import limits
-from mdm.api.errors import TooLarge
+from mdm.api.errors import TooLarge, TryAgain
 from mdm.audit import refused
 from mdm.audit.actor import Actor
 from mdm.audit.record import NotAllowed
@@ -39,6 +41,8 @@ class ExceptionHandler(handler.ExceptionHandler):
         for error in type(exc).__mro__:
             if error in _answers:
                 return _answers[error](str(exc))
+        if isinstance(exc, OperationalError) and isinstance(exc.__cause__, DeadlockDetected):
+            return TryAgain()
         if isinstance(exc, exceptions.NotAuthenticated | exceptions.AuthenticationFailed):
             spent = limits.stranger(self.context["request"])
             if spent.over:

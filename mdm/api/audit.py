@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import django_filters
 from django.db.models import QuerySet
 from rest_framework import mixins, serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
 
 from mdm.api.resources import Resource
-from mdm.audit import selectors
+from mdm.audit import export, selectors
+from mdm.audit.actor import Actor
 from mdm.audit.models import AuditEvent, RefusedRequest
 from mdm.pagination import NewestFirst
 
@@ -86,10 +91,26 @@ class InTime(NewestFirst):
     ordering = "-at"
 
 
-class AuditEventViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Resource[AuditEvent]):
+class _Recorded(mixins.ListModelMixin):
+    """A list whose reading is recorded, as taking it out by the dashboard is."""
+
+    what: str
+
+    def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        page = super().list(request, *args, **kwargs)
+        # With a cursor too: one can be made up, for a walk without a beginning.
+        asked = {
+            key: str(value)[:100] for key, value in request.query_params.items() if key != "cursor"
+        }
+        export.note_hourly(Actor.of(request), self.what, {"format": "api", **asked})
+        return page
+
+
+class AuditEventViewSet(_Recorded, mixins.RetrieveModelMixin, Resource[AuditEvent]):
     """Every change by someone, and every reading of a secret."""
 
     rights = {"list": "audit.read", "retrieve": "audit.read"}
+    what = "events"
     queryset = AuditEvent.objects.all()
     serializer_class = AuditEventSerializer
     filterset_class = AuditEventFilter
@@ -111,10 +132,11 @@ class RefusedRequestFilter(django_filters.FilterSet):  # type: ignore[misc]
         fields: list[str] = []
 
 
-class RefusedRequestViewSet(mixins.ListModelMixin, Resource[RefusedRequest]):
+class RefusedRequestViewSet(_Recorded, Resource[RefusedRequest]):
     """What people, tokens and strangers were refused, summed up by the hour."""
 
     rights = {"list": "audit.read"}
+    what = "refused requests"
     queryset = RefusedRequest.objects.all()
     serializer_class = RefusedRequestSerializer
     filterset_class = RefusedRequestFilter

@@ -87,6 +87,11 @@ class DeviceViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Resource[D
         asked = {"retired", "standing"} & set(self.request.query_params)
         return queryset.filter(retired_at=None) if self.action == "list" and not asked else queryset
 
+    def hold(self, row: Device) -> None:
+        # As a device that is retired: its enrollments end first.
+        list(Enrollment.objects.filter(device=row).order_by("pk").select_for_update(of=("self",)))
+        super().hold(row)
+
     @extend_schema(request=None, responses=DeviceSerializer)
     @action(detail=True, methods=["post"])
     def retire(self, request: Request, **kwargs: Any) -> Response:

@@ -44,6 +44,15 @@ class AnotherRequest(exceptions.APIException):
     default_detail = "This Idempotency-Key was used for another request: choose a new one for each."
 
 
+class TryAgain(exceptions.APIException):
+    """Two requests were in each other's way, and the database ended this one."""
+
+    status_code = status.HTTP_503_SERVICE_UNAVAILABLE
+    default_code = "try_again"
+    default_detail = "Nothing was done: another request changed the same just now. Send it again."
+    wait = 1
+
+
 class StillRunning(Conflict):
     """The first request with an idempotency key is not finished."""
 

@@ -1,5 +1,5 @@
 """How often one may ask: GUARD_API_RATE requests a minute for each token, each person, and each
-address that requests come from without either.
+address (a network of 64 bits with IPv6) that requests come from without either.
 
 Counted in Redis, with one round trip. Where Redis is away, everybody may pass: a limit that stops
 the work is worse than none.
@@ -7,6 +7,7 @@ the work is worse than none.
 
 from __future__ import annotations
 
+import ipaddress
 import time
 from dataclasses import dataclass
 from functools import cache
@@ -67,7 +68,7 @@ def stranger(request: Any) -> Spent:
     plain = request._request
     # Without a token or session, `Budget` has counted it already.
     if not hasattr(plain, "guard_spent"):
-        plain.guard_spent = spend(f"address:{request.META.get('REMOTE_ADDR', '')[:64]}")
+        plain.guard_spent = spend(_whence(request))
     spent: Spent = plain.guard_spent
     return spent
 
@@ -100,7 +101,19 @@ def _who(request: Request) -> str:
         return f"token:{request.auth.digest[:32]}"
     if request.user.is_authenticated:
         return f"person:{request.user.pk}"
-    return f"address:{request.META.get('REMOTE_ADDR', '')[:64]}"
+    return _whence(request)
+
+
+def _whence(request: Request) -> str:
+    """The address or, for IPv6, its network: whoever has one has 2^64 addresses in it."""
+    address = request.META.get("REMOTE_ADDR", "")[:64]
+    try:
+        found = ipaddress.IPv6Address(address)
+    except ValueError:
+        return f"address:{address}"
+    if found.ipv4_mapped:
+        return f"address:{found.ipv4_mapped}"
+    return f"address:{ipaddress.IPv6Network((int(found), 64), strict=False)}"
 
 
 @cache

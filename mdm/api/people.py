@@ -138,6 +138,10 @@ class PersonViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Resource[U
     filter_backends = ()
     lookup_value_converter = "int"
 
+    def hold(self, row: User) -> None:
+        people.hold_admins()
+        super().hold(row)
+
     @extend_schema(
         request=InvitationSerializer,
         responses={201: InvitedSerializer},
@@ -208,6 +212,10 @@ class GrantViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Resource[Gr
     serializer_class = GrantSerializer
     filterset_class = GrantFilter
     lookup_value_converter = "int"
+
+    def hold(self, row: Grant) -> None:
+        people.hold_admins()
+        super().hold(row)
 
     @extend_schema(request=NewGrantSerializer, responses={201: GrantSerializer})
     def create(self, request: Request, **kwargs: Any) -> Response:

@@ -14,7 +14,7 @@ from django.db import transaction
 from django.db.models import Model
 from django.shortcuts import get_object_or_404
 from rest_framework import viewsets
-from rest_framework.exceptions import NotFound
+from rest_framework.exceptions import NotFound, ValidationError
 from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.request import Request, clone_request
 from rest_framework.response import Response
@@ -26,6 +26,7 @@ Row = TypeVar("Row", bound=Model)
 Handler = Callable[..., Response]
 
 _WRITES = {"post", "patch", "put", "delete"}
+_EACH_RECORDED = "This shows a secret, and each reading is recorded: ask without a key."
 
 
 class JSONAlone(DefaultContentNegotiation):
@@ -39,6 +40,9 @@ class Resource(viewsets.GenericViewSet[Row]):
     """Things of one kind, at one address each."""
 
     content_negotiation_class = JSONAlone
+    # Actions that show a secret and record each time that they do: they take no idempotency key, as
+    # an answer that is kept could be read again without a record.
+    readings: frozenset[str] = frozenset()
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
@@ -84,7 +88,11 @@ class Resource(viewsets.GenericViewSet[Row]):
     def _write(self, handler: Handler, request: Request, *args: Any, **kwargs: Any) -> Response:
         act = partial(self._if_match, handler, request, *args, **kwargs)
         key = request.headers.get("Idempotency-Key")
-        return act() if key is None or request.method != "POST" else once.answer(request, key, act)
+        if key is None or request.method != "POST":
+            return act()
+        if self.action in self.readings:
+            raise ValidationError({"Idempotency-Key": [_EACH_RECORDED]})
+        return once.answer(request, key, act)
 
     def _if_match(self, handler: Handler, request: Request, *args: Any, **kwargs: Any) -> Response:
         wanted = request.headers.get("If-Match")

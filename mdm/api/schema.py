@@ -51,6 +51,8 @@ ERRORS = {
     "415": "The body is not JSON.",
     "422": "The Idempotency-Key was used for another request.",
     "429": "The minute's budget of requests is used up; Retry-After says when there is a new one.",
+    "503": "Another request changed the same just now, and nothing was done: send it again after"
+    " Retry-After.",
 }
 
 
@@ -73,7 +75,7 @@ class AutoSchema(openapi.AutoSchema):
             found += [_IF_NONE_MATCH, _ETAG]
         elif getattr(self.view, "detail", False):
             found.append(_IF_MATCH)
-        if self.method == "POST":
+        if self._takes_keys():
             found += [_IDEMPOTENCY_KEY, _REPLAYED]
         if self.method == "GET" and getattr(self.view, "action", None) in fields.ACTIONS:
             found.append(_fields(self.view))
@@ -100,6 +102,10 @@ class AutoSchema(openapi.AutoSchema):
             del schema["oneOf"]
         return schema
 
+    def _takes_keys(self) -> bool:
+        readings = getattr(self.view, "readings", ())
+        return self.method == "POST" and getattr(self.view, "action", None) not in readings
+
     def _possible(self) -> set[str]:
         """The statuses of errors that this operation can meet."""
         places = {parameter["in"] for parameter in self._get_parameters()}
@@ -109,10 +115,10 @@ class AutoSchema(openapi.AutoSchema):
         if "path" in places or (self.method == "GET" and self._get_paginator()):  # type: ignore[no-untyped-call]
             found.add("404")
         if self.method in _WRITES:
-            found.add("409")
+            found |= {"409", "503"}
             if getattr(self.view, "detail", False):
                 found.add("412")
-        if self.method == "POST":
+        if self._takes_keys():
             found |= {"413", "422"}
         if self.method in {"POST", "PATCH", "PUT"} and self._get_request_body():  # type: ignore[no-untyped-call]
             found |= {"413", "415"}
@@ -135,7 +141,7 @@ _POLICY = _header(
     "RateLimit-Policy", 'The budget: `"requests";q=REQUESTS;w=SECONDS`.', response=True
 )
 _RETRY_AFTER = _header(
-    "Retry-After", "In how many seconds to try again.", response=[409, 429], required=False
+    "Retry-After", "In how many seconds to try again.", response=[409, 429, 503], required=False
 )
 _ETAG = _header("ETag", "Changes whenever the answer does.", response=[200, 304])
 _IF_NONE_MATCH = _header(

@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 import django_filters
+from django.shortcuts import get_object_or_404
 from drf_spectacular.utils import extend_schema
 from rest_framework import mixins, serializers, status
 from rest_framework.decorators import action
@@ -247,6 +248,10 @@ class DeliveryViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Resource
     serializer_class = DeliverySerializer
     filterset_class = DeliveryFilter
     lookup_value_converter = "int"
+
+    def hold(self, row: Delivery) -> None:
+        get_object_or_404(Subscription.objects.select_for_update(), pk=row.subscription_id)
+        super().hold(row)
 
     @extend_schema(request=None, responses=DeliverySerializer)
     @action(detail=True, methods=["post"])

@@ -5,10 +5,11 @@ is recorded itself.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db.models import QuerySet
+from django.utils import timezone
 
 from mdm.audit.actor import Actor
 from mdm.audit.models import AuditEvent
@@ -29,6 +30,19 @@ def note(actor: Actor, what: str, narrowed: Mapping[str, str]) -> None:
     """Record that `actor` takes out events or refused requests, and which. Raises NotAllowed."""
     allow(actor, "audit.read")
     record(actor, "audit.export", subject_kind="audit", subject_id=what, after=dict(narrowed))
+
+
+def note_hourly(actor: Actor, what: str, narrowed: Mapping[str, str]) -> None:
+    """As `note`, for programs, which take out page after page: once an hour for each of them."""
+    noted = AuditEvent.objects.filter(
+        actor_kind=actor.kind or "",
+        actor_id=actor.id,
+        at__gt=timezone.now() - timedelta(hours=1),
+        action="audit.export",
+        subject_id=what,
+    )
+    if not noted.exists():
+        note(actor, what, narrowed)
 
 
 def plain(event: AuditEvent) -> dict[str, Any]:

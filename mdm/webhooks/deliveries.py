@@ -116,7 +116,8 @@ def _json(value: Any) -> Any:
     return json.loads(value) if isinstance(value, str) else value
 
 
-# "enrollment.*" is the section that "enrollment.ended" belongs to.
+# "enrollment.*" is the section that "enrollment.ended" belongs to. A webhook that is being deleted
+# is waited for, and then gets nothing.
 _SPREAD = """
 WITH next AS MATERIALIZED (
     SELECT id, kind, at FROM webhooks_event WHERE spread_at IS NULL
@@ -128,11 +129,13 @@ WITH next AS MATERIALIZED (
          ON s.active AND next.at >= s.active_since
             AND s.kinds && ARRAY[next.kind, split_part(next.kind, '.', 1) || '.*']::varchar[]
     ORDER BY next.id, s.id
+    FOR KEY SHARE OF s
     ON CONFLICT (subscription_id, event_id) DO NOTHING
 )
 UPDATE webhooks_event e SET spread_at = now() FROM next WHERE e.id = next.id
 """
 
+# What lost its event cannot be sent, and must not take the place of what can.
 _CLAIM = """
 WITH room AS MATERIALIZED (
     SELECT s.id, CASE WHEN s.failing_since IS NULL THEN %(at_once)s::int ELSE 1 END - (
@@ -144,6 +147,7 @@ WITH room AS MATERIALIZED (
     SELECT d.id FROM room CROSS JOIN LATERAL (
         SELECT id, due_at FROM webhooks_delivery
         WHERE subscription_id = room.id AND due_at <= statement_timestamp()
+              AND EXISTS (SELECT FROM webhooks_event e WHERE e.id = event_id)
         ORDER BY due_at LIMIT greatest(room.free, 0)
         FOR NO KEY UPDATE SKIP LOCKED
     ) d

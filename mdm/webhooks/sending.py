@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -33,8 +33,9 @@ DELAYS = tuple(
     for seconds in (5, 30, 120, 600, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 72_000)
 )
 _JITTER = 0.2
-# A receiver that has failed for so long is not asked any more.
-GIVE_UP_AFTER = timedelta(days=3)
+# A receiver is not asked any more where an event used up its tries, and nothing else arrived for so
+# long: a little less than all tries take at least, and more than any wait between two.
+GIVE_UP_AFTER = timedelta(days=2)
 
 _AT_ONCE = 32
 _BUDGET = timedelta(seconds=20)
@@ -94,17 +95,24 @@ class _Run:
         self._sent = 0
 
     def go(self) -> int:
-        with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="webhook") as pool:
-            while True:
-                self._spread()
-                taken = self._take(pool)
-                if self._flying:
-                    done, _ = wait(self._flying, _LOOK_EVERY, FIRST_COMPLETED)
-                    for future in done:
-                        _land(self._flying.pop(future), future.result())
-                        self._sent += 1
-                elif not taken:
-                    return self._sent
+        try:
+            with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="webhook") as pool:
+                while True:
+                    self._spread()
+                    taken = self._take(pool)
+                    if self._flying:
+                        self._settle(wait(self._flying, _LOOK_EVERY, FIRST_COMPLETED).done)
+                    elif not taken:
+                        return self._sent
+        finally:
+            # Whatever ended this run: the pool waited for what was being sent, and it must not be
+            # sent again.
+            self._settle(list(self._flying))
+
+    def _settle(self, done: Iterable[Future[Outcome]]) -> None:
+        for future in done:
+            _land(self._flying.pop(future), future.result())
+            self._sent += 1
 
     def _spread(self) -> None:
         if time.monotonic() < min(self._spread_at + _SPREAD_EVERY, self._ends_at):
@@ -133,7 +141,12 @@ def _send(claim: Claim) -> Outcome:
         whole = claim.event.as_sent()
         body = json.dumps(whole, separators=(",", ":"), ensure_ascii=False).encode()
         answer = outbound.post(
-            claim.url, body, _headers(claim, body), settings.ENV.webhook_networks
+            claim.url,
+            body,
+            _headers(claim, body),
+            settings.ENV.webhook_networks,
+            # Its address may be older than that this is production.
+            plain=not settings.ENV.production,
         )
         status, said = answer.status, answer.said
     except (outbound.OutboundError, secrets.Unsealable) as error:
@@ -159,26 +172,30 @@ def _land(claim: Claim, outcome: Outcome) -> None:
     state, again = _verdict(claim, outcome)
     if not deliveries.settle(claim, state, again, outcome.row()):
         return
-    deliveries.note(claim.subscription, delivered=outcome.delivered)
+    # A test is tried once, which says little of the receiver.
+    if outcome.delivered or not _is_test(claim):
+        deliveries.note(claim.subscription, delivered=outcome.delivered)
     if outcome.gone:
         subscriptions.give_up(
             claim.subscription, "The receiver answered 410: it wants no events any more."
         )
-    elif not outcome.delivered and _failing_for_days(claim.subscription):
-        subscriptions.give_up(
-            claim.subscription, f"Nothing was delivered for {GIVE_UP_AFTER.days} days."
-        )
+    elif state == State.FAILED and not _is_test(claim) and _failing_for_days(claim.subscription):
+        subscriptions.give_up(claim.subscription, "Nothing was delivered for about 3 days.")
 
 
 def _verdict(claim: Claim, outcome: Outcome) -> tuple[State, timedelta]:
     if outcome.delivered:
         return State.DELIVERED, timedelta()
     # Whoever tries a webhook wants to know how it stands now.
-    if outcome.gone or claim.event.kind == kinds.TEST.name or claim.tries >= len(DELAYS):
+    if outcome.gone or _is_test(claim) or claim.tries >= len(DELAYS):
         return State.FAILED, timedelta()
     # Not all of those that failed together come back together.
     spread = 1 + random.uniform(-_JITTER, _JITTER)  # noqa: S311 - nobody gains by guessing it
     return State.WAITING, DELAYS[claim.tries] * spread
+
+
+def _is_test(claim: Claim) -> bool:
+    return claim.event.kind == kinds.TEST.name
 
 
 def _failing_for_days(subscription: int) -> bool:

@@ -86,9 +86,11 @@ def change(
     found = _held(webhook)
     before = _facts(found)
     found.name = found.name if name is None else _name(name)
-    found.url = found.url if url is None else _url(url)
+    if url is not None and (url := _url(url)) != found.url:
+        # How the receiver at the address before did says nothing of this one.
+        found.url, found.failing_since = url, None
     found.kinds = found.kinds if kinds is None else _kinds(kinds)
-    found.save(update_fields=["name", "url", "kinds"])
+    found.save(update_fields=["name", "url", "kinds", "failing_since"])
     _record(actor, "webhook.change", found, before=before, after=_facts(found))
     return found
 
@@ -213,15 +215,16 @@ def _name(text: str) -> str:
 
 
 def _url(text: str) -> str:
-    text = text.strip()
-    if len(text) > 2000:
-        raise BadWebhook("url", "An address has 2,000 characters at most.")
     try:
-        return outbound.check(
-            text, plain=not settings.ENV.production, allowed=settings.ENV.webhook_networks
+        url = outbound.check(
+            text.strip(), plain=not settings.ENV.production, allowed=settings.ENV.webhook_networks
         )
     except outbound.NotThere as refused:
         raise BadWebhook("url", str(refused)) from None
+    # As it will be asked: some characters take several.
+    if len(url) > 2000:
+        raise BadWebhook("url", "An address has 2,000 characters at most.")
+    return url
 
 
 def _kinds(names: Iterable[str]) -> list[str]:

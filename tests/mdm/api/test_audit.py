@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
+from django.utils import timezone
 
 from mdm.audit import refused, seal
 from mdm.audit.actor import Actor
@@ -55,6 +58,18 @@ def test_events_are_filtered_by_every_column_that_one_asks_by(api):
     for query in narrower:
         found = api.get(EVENTS, {**period, **query}).json()["results"]
         assert [each["action"] for each in found] == ["thing.read"], query
+
+
+@pytest.mark.parametrize(("address", "what"), [(EVENTS, "events"), (REFUSED, "refused requests")])
+def test_taking_it_out_is_recorded_once_an_hour(api, address, what, monkeypatch):
+    api.get(address, {"action": "thing.make"})
+    api.get(address)
+
+    noted = AuditEvent.objects.get(action="audit.export")
+    assert (noted.subject_id, noted.after) == (what, {"format": "api", "action": "thing.make"})
+    monkeypatch.setattr(timezone, "now", lambda: noted.at + timedelta(hours=1))
+    api.get(address)
+    assert AuditEvent.objects.filter(action="audit.export").count() == 2
 
 
 def test_refused_requests_are_listed(api):

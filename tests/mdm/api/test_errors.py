@@ -8,6 +8,8 @@ import pytest
 from django.db import connection
 from rest_framework.test import APIClient
 
+from mdm.accounts.models import User
+
 pytestmark = pytest.mark.django_db
 
 
@@ -97,6 +99,20 @@ def test_an_error_of_the_database_is_not_told(api: APIClient):
     assert response.status_code == 500
     assert error(response)["detail"] == "Server Error (500)"
     assert "imei" not in response.text
+
+
+def test_whoever_lost_to_another_request_is_told_to_try_again(api: APIClient):
+    def deadlock(execute, sql, params, many, context):
+        if sql.startswith("UPDATE") and "accounts_user" in sql:
+            sql, params = "DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '40P01'; END $$", None
+        return execute(sql, params, many, context)
+
+    person = User.objects.create(username="grace")
+    with connection.execute_wrapper(deadlock):
+        response = api.post(f"/api/v1/people/{person.pk}/deactivate/")
+
+    assert (response.status_code, response["Retry-After"]) == (503, "1")
+    assert error(response)["code"] == "try_again"
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,10 @@ def test_the_address_of_an_open_link_is_shown_to_who_says_what_for(api):
     event = AuditEvent.objects.get(action="link.read_address")
     assert (event.actor_kind, event.after) == ("token", {"reason": "the poster"})
 
+    # An answer that is kept would be a reading without a row.
+    kept = api.post(address, {"reason": "x"}, format="json", headers={"Idempotency-Key": "1"})
+    assert (kept.status_code, kept.json()["errors"][0]["attr"]) == (400, "Idempotency-Key")
+
     api.post(f"/api/v1/links/{made['id']}/revoke/")
     assert api.post(address, {"reason": "x"}, format="json").status_code == 409
 

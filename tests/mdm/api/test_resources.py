@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.core.cache import cache
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import F
+from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
 from mdm import retention
@@ -17,8 +19,11 @@ from mdm.accounts import once
 from mdm.accounts.models import ApiToken, KeptAnswer, User
 from mdm.accounts.rights import Role
 from mdm.api import limits
+from mdm.audit.actor import Actor
 from mdm.audit.models import AuditEvent
 from mdm.models import Group
+from mdm.webhooks import subscriptions
+from profiles import groups
 from tests import steps
 from tests.mdm.api.test_access import csrf_token, signed_in
 from tests.people import someone
@@ -82,6 +87,43 @@ def test_nothing_changes_between_the_check_and_the_act(admin: User) -> None:
         assert late.waits
 
     assert late.returned().status_code == 412
+
+
+@pytest.mark.parametrize(
+    ("method", "address", "locked"),
+    [
+        ("post", "devices/{device}/retire/", ["mdm_enrollment", "mdm_device"]),
+        ("patch", "groups/{group}/", ["mdm_group", "mdm_group"]),
+        ("delete", "groups/{group}/", ["mdm_group"]),
+        ("post", "people/{person}/deactivate/", ["accounts_user", "accounts_user"]),
+        ("delete", "grants/{grant}/", ["accounts_user", "accounts_grant"]),
+        (
+            *("post", "webhook-deliveries/{delivery}/replay/"),
+            ["webhooks_subscription", "webhooks_delivery"],
+        ),
+    ],
+)
+def test_what_is_locked_for_if_match_is_locked_in_the_acts_order(
+    api: APIClient, admin: User, enroll: Any, method: str, address: str, locked: list[str]
+) -> None:
+    webhook, _ = subscriptions.create(
+        Actor.system("test"), name="x", url="https://hook.example/", kinds=["device.*"]
+    )
+    ids = {
+        "device": enroll("AAA").device_id,
+        "group": groups.create_static(Actor.system("test"), "Class", ()).pk,
+        "person": admin.pk,
+        "grant": admin.grants.earliest("pk").pk,
+        "delivery": subscriptions.test(Actor.system("test"), webhook).pk,
+    }
+    with CaptureQueriesContext(connection) as asked:
+        response = api.generic(
+            method.upper(), f"/api/v1/{address.format(**ids)}", headers={"If-Match": '"old"'}
+        )
+
+    assert response.status_code == 412
+    taken = [row["sql"] for row in asked if re.search("LOCK TABLE|FOR UPDATE", row["sql"])]
+    assert [re.search(r'(?:FROM|TABLE) "?(\w+)', sql)[1] for sql in taken] == locked
 
 
 # --- Idempotency keys -----------------------------------------------------------------------------
@@ -269,6 +311,19 @@ def test_strangers_share_the_budget_of_their_address_and_hold_up_nobody_else(
 
     assert statuses == [401, 401, 429, 429]
     assert api.get("/api/v1/rights/").status_code == 200
+
+
+@pytest.mark.usefixtures("two_a_minute")
+def test_strangers_over_ipv6_share_the_budget_of_their_network() -> None:
+    statuses = [
+        APIClient(REMOTE_ADDR=address).get("/api/v1/rights/").status_code
+        for address in (
+            *("2001:db8::1", "2001:db8::a:1", "2001:db8::2", "2001:db8:0:1::1"),
+            *("::ffff:192.0.2.1", "192.0.2.1", "192.0.2.1", "192.0.2.2"),
+        )
+    ]
+
+    assert statuses == [401, 401, 429, 401, 401, 401, 429, 401]
 
 
 @pytest.mark.usefixtures("two_a_minute")

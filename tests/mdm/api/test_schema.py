@@ -63,7 +63,7 @@ def test_the_schema_names_every_resource_and_every_error(api):
     }
     paths = schema["paths"]
     assert set(paths["/api/v1/commands/"]["post"]["responses"]) == {
-        *("201", "400", "401", "403", "409", "413", "415", "422", "429")
+        *("201", "400", "401", "403", "409", "413", "415", "422", "429", "503")
     }
     group = paths["/api/v1/groups/{id}/"]
     assert set(group["get"]["responses"]) == {"200", "304", "400", "401", "403", "404", "429"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 import threading
+from functools import partial
 
 import pytest
 
@@ -13,12 +14,22 @@ from mdm.outbound import NotThere, Unreached
 from tests.mdm.webhooks.conftest import HERE
 from tests.mdm.webhooks.receiver import Receiver, status, trickle, wait_for
 
+post = partial(outbound.post, plain=True)
+
 # Each form in which something within can be written.
 WITHIN = (
     *("127.0.0.1", "127.9.9.9", "0.0.0.0", "0.1.2.3", "10.1.2.3", "172.16.0.1", "172.31.255.254"),
     *("192.168.1.1", "169.254.169.254", "100.64.0.1", "100.127.255.254", "192.0.0.8", "198.18.0.1"),
     *("192.0.2.1", "198.51.100.1", "203.0.113.1", "224.0.0.1", "239.1.2.3", "240.0.0.1"),
-    *("255.255.255.255", "::1", "::", "::ffff:127.0.0.1", "::ffff:10.0.0.1", "::ffff:a9fe:a9fe"),
+    *(
+        "255.255.255.255",
+        "168.63.129.16",
+        "::1",
+        "::",
+        "::ffff:127.0.0.1",
+        "::ffff:10.0.0.1",
+        "::ffff:a9fe:a9fe",
+    ),
     *("::127.0.0.1", "fe80::1", "fec0::1", "fc00::1", "fd12:3456::1", "ff02::1", "2001:db8::1"),
     *("64:ff9b::10.0.0.1", "64:ff9b:1::1", "2002:7f00:1::1", "2001:0:1::1", "3fff::1", "100::1"),
 )
@@ -55,14 +66,14 @@ def test_nothing_goes_to_what_is_within_by_number_or_by_name(address: str) -> No
         outbound.check(f"https://{literal}/", plain=False, allowed=())
     for found in ([address], ["8.8.8.8", address]):
         with pytest.raises(NotThere):
-            outbound.post("http://hook.example/", b"", {}, (), resolve=leads_to(*found))
+            post("http://hook.example/", b"", {}, (), resolve=leads_to(*found))
 
 
 @pytest.mark.parametrize("host", ODD)
 def test_odd_ways_to_write_this_machine_lead_nowhere(host: str) -> None:
     with Receiver() as receiver:
         with pytest.raises(NotThere):
-            outbound.post(f"http://{host}:{receiver.port}/", b"", {}, ())
+            post(f"http://{host}:{receiver.port}/", b"", {}, ())
         assert receiver.came == []
 
 
@@ -75,14 +86,12 @@ def test_a_name_that_leads_elsewhere_a_moment_later_wins_nothing() -> None:
 
     with Receiver() as receiver, Receiver("127.0.0.2") as within:
         url = f"http://hook.example:{receiver.port}/"
-        assert outbound.post(url, b"1", {}, [HERE], resolve=rebinding).status == 200
+        assert post(url, b"1", {}, [HERE], resolve=rebinding).status == 200
         assert len(receiver.came) == 1
         assert receiver.came[0].headers["host"] == f"hook.example:{receiver.port}"
 
         with pytest.raises(NotThere):
-            outbound.post(
-                f"http://hook.example:{within.port}/", b"2", {}, [HERE], resolve=rebinding
-            )
+            post(f"http://hook.example:{within.port}/", b"2", {}, [HERE], resolve=rebinding)
 
         assert within.came == []
 
@@ -91,7 +100,7 @@ def test_a_redirect_is_an_answer_and_nothing_more() -> None:
     with Receiver() as receiver, Receiver("127.0.0.2") as within:
         receiver.answers = [status(307, Location=within.url)]
 
-        assert outbound.post(receiver.url, b"", {}, [HERE]).status == 307
+        assert post(receiver.url, b"", {}, [HERE]).status == 307
 
         assert within.came == []
 
@@ -102,7 +111,7 @@ def test_it_waits_so_long_and_no_longer_however_slowly_an_answer_trickles(slow) 
     with Receiver() as receiver:
         receiver.answers = [slow(over)]
         with pytest.raises(Unreached, match="No answer"):
-            outbound.post(receiver.url, b"", {}, [HERE], seconds=0.3)
+            post(receiver.url, b"", {}, [HERE], seconds=0.3)
         over.set()
 
 
@@ -116,7 +125,7 @@ def test_of_an_answer_without_end_the_beginning_is_read() -> None:
     with Receiver() as receiver:
         receiver.answers = [endless]
 
-        said = outbound.post(receiver.url, b"", {}, [HERE]).said
+        said = post(receiver.url, b"", {}, [HERE]).said
 
     assert said.startswith("<script> ")
     assert len(said) <= 300
@@ -137,6 +146,7 @@ def test_of_an_answer_without_end_the_beginning_is_read() -> None:
         ("https://hook.example:99999/", "address"),
         ("https://hook .example/", "a host that cannot be"),
         ("https://" + "x" * 70000, "address"),
+        ("https://xn--zz/", "address"),
     ],
 )
 def test_an_address_that_cannot_be_asked_is_refused_with_what_to_put_right(url, why) -> None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 import time
 from contextlib import ExitStack
 from datetime import timedelta
 
 import pytest
+from django.db import connection, transaction
 from django.db.models import F
 from django.utils import timezone
 
 from mdm.audit.models import AuditEvent
+from mdm.env import Mode
 from mdm.webhooks import deliveries, sending, subscriptions
 from mdm.webhooks.models import Delivery, Event, Subscription
 from mdm.webhooks.outbox import emit
@@ -183,6 +186,12 @@ def test_a_receiver_that_wants_no_more_is_switched_off(
         sending.send_due()
         Subscription.objects.update(failing_since=F("failing_since") - timedelta(days=4))
         later(sending.DELAYS[0] * 2)
+        webhook.refresh_from_db()
+        assert webhook.active  # it may be quiet for days: each event has all its tries
+        Delivery.objects.filter(pk=webhook.deliveries.earliest("pk").pk).update(
+            tries=len(sending.DELAYS)
+        )
+        later(sending.DELAYS[2] * 2)
     else:
         sending.send_due()
 
@@ -233,6 +242,19 @@ def test_a_slow_receiver_holds_up_nobody_else(allowed: None, subscribe: Subscrib
         # The slow one answers only when the fast one has everything.
         assert set(Delivery.objects.values_list("state")) == {(State.DELIVERED,)}
         assert len(slow.came) == len(fast.came) == many
+
+
+def test_in_production_nothing_goes_out_in_the_clear(
+    receiver: Receiver, subscribe: Subscribe, settings
+) -> None:
+    subscribe(receiver.url)
+    happen()
+    settings.ENV = dataclasses.replace(settings.ENV, mode=Mode.PRODUCTION)
+
+    assert sending.send_due() == 1
+
+    assert receiver.came == []
+    assert "https://" in Delivery.objects.get().last["trouble"]
 
 
 # --- At least once --------------------------------------------------------------------------------
@@ -297,6 +319,18 @@ def test_two_workers_send_each_once_and_no_more_at_once_than_they_should(
     assert most <= deliveries.AT_ONCE
 
 
+def test_what_lost_its_event_holds_up_nothing(receiver: Receiver, subscribe: Subscribe) -> None:
+    webhook, _ = subscribe(receiver.url)
+    happen(2)
+    deliveries.spread()
+    deliveries.note(webhook.pk, delivered=False)  # one at a time, the oldest first
+    Event.objects.filter(pk=Event.objects.earliest("pk").pk)._raw_delete("default")
+    Delivery.objects.filter(event=Event.objects.get()).update(due_at=timezone.now())
+
+    assert sending.send_due() == 1
+    assert len(receiver.came) == 1
+
+
 # --- Replaying and trying -------------------------------------------------------------------------
 
 
@@ -346,6 +380,61 @@ def test_a_test_that_fails_is_over(receiver: Receiver, subscribe: Subscribe) -> 
     made.refresh_from_db()
     assert made.state == State.FAILED
     assert subscriptions.replay_failed(ACTOR, webhook) == 0
+    webhook.refresh_from_db()
+    assert webhook.failing_since is None
+
+
+@pytest.mark.parametrize("path", ["x" * 2000, "ü" * 500])
+def test_an_address_is_measured_as_it_will_be_asked(subscribe: Subscribe, path: str) -> None:
+    with pytest.raises(subscriptions.BadWebhook, match="2,000"):
+        subscribe(f"https://hook.example/{path}")
+
+
+def test_a_new_address_is_judged_by_itself(receiver: Receiver, subscribe: Subscribe) -> None:
+    webhook, _ = subscribe(receiver.url)
+    deliveries.note(webhook.pk, delivered=False)
+
+    assert subscriptions.change(ACTOR, webhook, url=receiver.url).failing_since is not None
+    assert subscriptions.change(ACTOR, webhook, url=f"{receiver.url}/new").failing_since is None
+
+
+@pytest.mark.django_db(transaction=True)
+def test_whatever_ends_a_run_what_was_sent_counts(receiver: Receiver, subscribe: Subscribe) -> None:
+    subscribe(receiver.url)
+    happen()
+    over, claims = threading.Event(), 0
+    receiver.answers = [wait_for(over)]
+
+    def fail_at_the_second_claim(execute, sql, params, many, context):
+        nonlocal claims
+        claims += "state = 'sending', due_at" in sql
+        if claims == 2:
+            claims += 1
+            over.set()
+            raise RuntimeError
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(fail_at_the_second_claim), pytest.raises(RuntimeError):
+        sending.send_due()
+
+    assert Delivery.objects.get().state == State.DELIVERED
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_webhook_that_is_being_deleted_is_waited_for(
+    receiver: Receiver, subscribe: Subscribe
+) -> None:
+    webhook, _ = subscribe(receiver.url)
+    happen()
+
+    with transaction.atomic():
+        subscriptions.delete(ACTOR, webhook)
+        meanwhile = steps.Meanwhile(deliveries.spread)
+        assert meanwhile.waits
+
+    assert meanwhile.returned() == 1
+    assert not Event.objects.filter(spread_at=None).exists()
+    assert not Delivery.objects.exists()
 
 
 def test_deleting_a_webhook_takes_its_log_along(receiver: Receiver, subscribe: Subscribe) -> None:
