@@ -66,6 +66,8 @@ def _events(db: None) -> None:
         ("since=2026-03-09", "fourth"),
         ("until=2026-03-09", "first second third fourth"),
         ("since=soon", ""),
+        ("until=soon", ""),
+        ("until=9999-12-31", "first second third fourth"),
         ("who=person+8", "second"),
         ("who=token+7", "third"),
         ("subject=device+12", "second"),
