@@ -68,7 +68,7 @@ def test_a_checklist_turns_green_as_things_begin_to_work(
         page.get_by_role("button", name=f"Check again: {label}").click()
         expect(page.get_by_text(said)).to_be_visible(timeout=_SOON)
 
-    check("A second admin", "Ada is the only admin.")
+    check("A second admin", "There is only one admin; two are needed.")
     check("Backup", "None is known of.")
     page.get_by_role("link", name="Dismiss: Backup").click()
     page.get_by_label("Reason").fill("we back up the volume")
