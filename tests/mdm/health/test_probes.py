@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+import time
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection
 from django.utils import timezone
 
 from abm.models import Definition
@@ -16,7 +19,7 @@ from mdm.accounts.rights import Role
 from mdm.audit.actor import Actor
 from mdm.audit.models import AuditEvent
 from mdm.audit.record import NotAllowed
-from mdm.health import backups, own, probes
+from mdm.health import backups, own, probes, readiness
 from mdm.health.models import Backup, ProbeResult
 from mdm.health.probes import NoReason
 from mdm.local import postgres
@@ -209,21 +212,66 @@ def test_a_backup_counts_for_a_week_and_says_which_keys_go_with_it(capsys: Any) 
 
 @pytest.mark.django_db(transaction=True)
 def test_the_database_is_dumped_whole_and_old_files_go(tmp_path: Path, capsys: Any) -> None:
-    (tmp_path / "guardmdm-20200101-000000.dump").write_bytes(b"old")
-    (tmp_path / "mine.txt").write_bytes(b"not ours to remove")
+    ours = f"guardmdm-{readiness.who()[:8]}-2020010"
+    days = ((f"{ours}1-000000.dump", 9), (f"{ours}2-000000.part", 2), (f"{ours}3-000000.part", 0))
+    others = ("mine.txt", "guardmdm-0therone-20200101-000000.dump", "guardmdm-0therone-1.part")
+    for name, ago in (*days, *((name, 9) for name in others)):
+        (tmp_path / name).write_bytes(b"x")
+        os.utime(tmp_path / name, times=(time.time() - ago * 86_400,) * 2)
     someone(Role.ADMIN, name="kept-in-the-dump")
 
     call_command("backup", str(tmp_path), keep=1)
 
-    (file,) = tmp_path.glob("*.dump")
+    left = {file.name for file in tmp_path.iterdir()}
+    (made,) = left - {*others, f"{ours}3-000000.part"}
+    assert left >= set(others)
+    file = tmp_path / made
     assert str(file) in capsys.readouterr().out
     assert file.stat().st_mode & 0o077 == 0
     read = [str(postgres.binary("pg_restore")), "--data-only", "--table=accounts_user", "-f-", file]
     assert b"kept-in-the-dump" in subprocess.run(read, capture_output=True, check=True).stdout
-    assert (tmp_path / "mine.txt").exists()
     noted = Backup.objects.get()
     assert (noted.size, noted.by) == (file.stat().st_size, "command line")
     assert AuditEvent.objects.filter(action="backup.note", subject_id=noted.pk).exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_how_to_connect_is_in_a_file_of_our_own_and_not_among_the_arguments(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "pg_dump").write_text(
+        f"""#!/bin/sh
+        {{ echo "$@"; stat -c %a "$PGSERVICEFILE"; cat "$PGSERVICEFILE"; }} >{tmp_path}/heard
+        echo "$PGSERVICEFILE" >&2; exit 1"""
+    )
+    (tmp_path / "pg_dump").chmod(0o700)
+    monkeypatch.setattr(postgres, "binary", lambda program: tmp_path / program)
+    given = {"password": "secret 1", "sslpassword": "secret 2", "passfile": "/a/passfile"}
+    for name, value in given.items():
+        monkeypatch.setitem(connection.settings_dict["OPTIONS"], name, value)
+    connection.close()
+    with pytest.raises(backups.BackupFailed) as failed:
+        backups.take(Actor.system("test"), tmp_path / "to")
+    connection.close()
+
+    arguments, mode, *lines = (tmp_path / "heard").read_text().splitlines()
+    assert (mode, lines[0]) == ("600", "[guardmdm]")
+    assert {f"{name}={value}" for name, value in given.items()} <= set(lines)
+    assert "secret" not in arguments
+    assert not Path(str(failed.value).split("said: ")[1]).exists()
+    assert list((tmp_path / "to").iterdir()) == []
+
+
+def test_a_draft_is_a_new_file_whatever_was_linked_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, victim = timezone.now(), tmp_path / "victim"
+    monkeypatch.setattr(timezone, "now", lambda: now)
+    name = f"guardmdm-{readiness.who()[:8]}-{now:%Y%m%d-%H%M%S}.part"
+    (tmp_path / name).symlink_to(victim)
+    with pytest.raises(backups.BackupFailed, match="File exists"):
+        backups.take(Actor.system("test"), tmp_path)
+    assert not victim.exists()
 
 
 def test_a_backup_that_fails_is_none(tmp_path: Path) -> None:
