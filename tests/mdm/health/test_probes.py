@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import subprocess
 import time
@@ -10,8 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from celery import current_app
+from celery.exceptions import SoftTimeLimitExceeded
 from django.core.management import CommandError, call_command
 from django.db import connection
+from django.test import TestCase
 from django.utils import timezone
 
 from abm.models import Definition
@@ -19,9 +23,9 @@ from mdm.accounts.rights import Role
 from mdm.audit.actor import Actor
 from mdm.audit.models import AuditEvent
 from mdm.audit.record import NotAllowed
-from mdm.health import backups, own, probes, readiness
+from mdm.health import backups, own, probes, readiness, tasks
 from mdm.health.models import Backup, ProbeResult
-from mdm.health.probes import NoReason
+from mdm.health.probes import Found, NoReason
 from mdm.local import postgres
 from mdm.models import InventorySection, PushCertificate
 from mdm.push import certificate as certificates
@@ -328,6 +332,68 @@ def test_of_workers_that_come_at_once_one_tries_and_a_new_question_is_tried_agai
     probes.ask(actor(Role.ADMIN), "backup")
     probes.carry_out("backup")
     assert ProbeResult.objects.get().checked_at > first
+
+
+def test_a_question_is_put_again_when_it_was_answered_and_a_while_ago(monkeypatch: Any) -> None:
+    put: list[str] = []
+    monkeypatch.setattr(current_app, "send_task", lambda name, args, **_: put.extend(args))
+    admin, now, rows = actor(Role.ADMIN), timezone.now(), ProbeResult.objects.all()
+    probes.ask(admin, "backup")
+    for asked, began, checked, again in (
+        (10, None, None, False),
+        (29, 20, 10, False),
+        (31, 20, 10, True),
+        # Nobody has taken it, or it is being tried.
+        (55, None, None, False),
+        (55, 50, 58, False),
+        (61, 50, 62, True),
+    ):
+        moments = {"asked_at": asked, "began_at": began, "checked_at": checked}
+        ago = {name: s and now - timedelta(seconds=s) for name, s in moments.items()}
+        rows.update(**ago)
+        before = (len(put), AuditEvent.objects.count())
+        with TestCase.captureOnCommitCallbacks(execute=True):
+            probes.ask(admin, "backup")
+        after = (len(put), AuditEvent.objects.count())
+        assert after == (before[0] + again, before[1] + again), moments
+        assert (rows.get().asked_at == ago["asked_at"]) is not again, moments
+
+
+def test_a_run_that_began_before_the_question_does_not_answer_it(monkeypatch: Any) -> None:
+    admin = actor(Role.ADMIN)
+
+    def look(asker: int | None) -> Found:
+        if not ProbeResult.objects.get().asked_at:
+            probes.ask(admin, "backup")
+            (line,) = [line for line in probes.lines() if line.probe.name == "backup"]
+            assert line.state == "busy"
+            if overtaken:
+                probes.carry_out("backup")
+            return Found(False, "of before")
+        return Found(True, "of after")
+
+    probe = dataclasses.replace(probes.find("backup"), look=look)
+    monkeypatch.setitem(probes._probes, "backup", probe)
+    for overtaken in (False, True):
+        ProbeResult.objects.all().delete()
+        probes.carry_out("backup")
+        (line,) = [line for line in probes.lines() if line.probe.name == "backup"]
+        if overtaken:
+            assert (line.state, line.result.found) == ("good", "of after")
+        else:
+            assert (line.state, line.result.found) == ("busy", "")
+            probes.carry_out("backup")
+            assert ProbeResult.objects.get().found == "of after"
+
+
+def test_a_probe_that_takes_too_long_is_told_to_stop_and_says_so(monkeypatch: Any) -> None:
+    def look(asker: int | None) -> Found:
+        raise SoftTimeLimitExceeded
+
+    probe = dataclasses.replace(probes.find("backup"), look=look)
+    monkeypatch.setitem(probes._probes, "backup", probe)
+    assert (tasks.probe.soft_time_limit, tasks.probe.time_limit) == (45, 60)
+    assert "took too long" in tried("backup").found
 
 
 def test_what_is_not_good_is_tried_each_minute_what_is_each_hour_and_a_mail_never() -> None:
