@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import smtplib
 import ssl
 from email.message import EmailMessage
@@ -33,9 +34,9 @@ def look(asked_by: int | None) -> Found:
         backend.open()
         said = _send(backend.connection, address)
     except smtplib.SMTPAuthenticationError as error:
-        words = f"{where} refuses the user and password of GUARD_SMTP_URL: {_said(error)}."
+        words = f"{where} refuses the user and password of GUARD_SMTP_URL: {_said(error, address)}."
     except smtplib.SMTPResponseException as error:
-        words = f"{where} does not take the mail to {address}: {_said(error)}."
+        words = f"{where} does not take the mail to whoever asked: {_said(error, address)}."
     except ssl.SSLError as error:
         words = f"{where} cannot be trusted, or speaks no TLS: {error.reason or error}."
     except (OSError, smtplib.SMTPException) as error:
@@ -43,8 +44,8 @@ def look(asked_by: int | None) -> Found:
     else:
         return Found(
             True,
-            f"{where} took a mail from {settings.DEFAULT_FROM_EMAIL} to {address}: {said}. See that"
-            " it arrived, and not among the spam.",
+            f"{where} took a mail from {settings.DEFAULT_FROM_EMAIL} to whoever asked: {said}. See"
+            " that it arrived, and not among the spam.",
         )
     finally:
         backend.close()
@@ -61,7 +62,7 @@ def _send(line: Any, address: str) -> str:
     for code, said in (line.mail(sender), line.rcpt(address), line.data(_mail(address))):
         if not 200 <= code < 300:
             raise smtplib.SMTPResponseException(code, said)
-    return _words(code, said)
+    return _words(code, said, address)
 
 
 def _mail(address: str) -> bytes:
@@ -76,12 +77,14 @@ def _mail(address: str) -> bytes:
     return mail.as_bytes()
 
 
-def _said(error: smtplib.SMTPResponseException) -> str:
-    return _words(error.smtp_code, error.smtp_error)
+def _said(error: smtplib.SMTPResponseException, address: str) -> str:
+    return _words(error.smtp_code, error.smtp_error, address)
 
 
-def _words(code: int, said: bytes | str) -> str:
+def _words(code: int, said: bytes | str, address: str) -> str:
+    """Without the person's address, which not everybody is to read who reads what was found."""
     text = said.decode("utf-8", "replace") if isinstance(said, bytes) else said
+    text = re.sub(re.escape(address), "whoever asked", text, flags=re.IGNORECASE)
     return f"{code} {' '.join(text.split())}"[:200].rstrip(".")
 
 

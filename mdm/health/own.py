@@ -148,17 +148,14 @@ def first_device(asked_by: int | None) -> Found:
 
 def second_admin(asked_by: int | None) -> Found:
     """Two admins who have been here and can prove who they are by more than a password."""
+    # Numbers alone: whoever reads this page need not learn whose account is easier to get into.
     admins = list(people.admins())
-    ready: list[str] = []
-    lacking: list[str] = []
-    for admin in admins:
-        lack = _lack(admin)
-        (lacking if lack else ready).append(f"{admin} {lack}".strip())
-    if len(ready) >= 2:
-        return Found(True, f"{' and '.join(ready[:3])} are admins with a second factor.")
+    ready = sum(_is_ready(admin) for admin in admins)
     if len(admins) < 2:
-        return Found(False, f"{admins[0] if admins else 'Nobody'} is the only admin.")
-    return Found(False, f"{'; '.join(lacking[:5])}. Two admins with a second factor are needed.")
+        return Found(False, f"There is {'only one' if admins else 'no'} admin; two are needed.")
+    have = "has" if ready == 1 else "have"
+    words = f"{ready} of {len(admins)} admins {have} signed in and {have} a second factor"
+    return Found(ready >= 2, f"{words}." if ready >= 2 else f"{words}; two are needed.")
 
 
 def backup(asked_by: int | None) -> Found:
@@ -181,14 +178,12 @@ async def _push(found: PushCertificate, context: ssl.SSLContext) -> Outcome:
         await line.close()
 
 
-def _lack(admin: User) -> str:
-    """What keeps this admin from counting; "" for nothing."""
+def _is_ready(admin: User) -> bool:
+    """Whether this admin has been here, and can prove who they are by more than a password."""
     if admin.last_login is None or not people.is_settled(admin):
-        return "has not signed in yet"
+        return False
     factors = Authenticator.objects.filter(
         user=admin, type__in=[Authenticator.Type.TOTP, Authenticator.Type.WEBAUTHN]
     )
     # A provider asks for its own.
-    if factors.exists() or SocialAccount.objects.filter(user=admin).exists():
-        return ""
-    return "has no second factor"
+    return factors.exists() or SocialAccount.objects.filter(user=admin).exists()

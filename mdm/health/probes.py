@@ -14,6 +14,7 @@ from typing import Literal
 
 import structlog
 from celery import current_app
+from celery.exceptions import SoftTimeLimitExceeded
 from django.db import transaction
 from django.db.models import F, Q, QuerySet
 from django.utils import timezone
@@ -26,8 +27,12 @@ from mdm.health.pulse import DEFAULT_QUEUE
 TASK = "mdm.health.tasks.probe"
 LONGEST_REASON = 200
 _EXPIRES = 55
+# A probe is told to give up, and ended where it does not (tasks.py).
+GIVE_UP_AFTER, END_AFTER = 45, 60
 # A probe that was asked for and did not come to an end by then was taken by nobody.
 _PATIENT_FOR = timedelta(minutes=1)
+# A question is put again no sooner: each is a row in the audit log, and work for a worker.
+_AGAIN_AFTER = timedelta(seconds=30)
 _UNTIL_GOOD = timedelta(seconds=50)
 
 _log = structlog.get_logger(__name__)
@@ -134,11 +139,21 @@ def first_run(shown: list[Line]) -> bool:
 
 
 def ask(actor: Actor, name: str) -> None:
-    """Have a worker try it now. Raises NotAllowed, KeyError."""
+    """Have a worker try it now; nothing where one is about to, or somebody asked just now. Raises
+    NotAllowed, KeyError.
+    """
     allow(actor, "health.check")
     probe = find(name)
+    now = timezone.now()
+    free = (
+        Q(asked_at=None)
+        | Q(asked_at__lt=now - _AGAIN_AFTER, checked_at__gte=F("asked_at"))
+        | Q(asked_at__lt=now - _PATIENT_FOR)
+    )
     with transaction.atomic():
-        _row(name).update(asked_at=timezone.now(), asked_by=actor.name, asked_by_id=actor.user_id)
+        asked = {"asked_at": now, "asked_by": actor.name, "asked_by_id": actor.user_id}
+        if not _row(name).filter(free).update(**asked):
+            return
         record(actor, "health.check", subject_kind="probe", subject_id=name)
         transaction.on_commit(lambda: _publish(probe))
 
@@ -195,10 +210,13 @@ def carry_out(name: str) -> None:
     asker = rows.values_list("asked_by_id", flat=True).get()
     try:
         found = probe.look(asker)
+    except SoftTimeLimitExceeded:
+        _log.warning("probe_took_too_long", probe=name)
+        found = Found(False, f"It took too long: nothing came of it in {GIVE_UP_AFTER} seconds.")
     except Exception as error:
         _log.exception("probe_failed", probe=name)
         found = Found(False, f"Something went wrong here: {type(error).__name__}. The log has it.")
-    _keep(name, found)
+    _keep(name, found, began)
 
 
 def _is_due(line: Line) -> bool:
@@ -211,9 +229,16 @@ def _is_due(line: Line) -> bool:
     return line.now - result.began_at >= every
 
 
-def _keep(name: str, found: Found) -> None:
+def _keep(name: str, found: Found, began: datetime) -> None:
+    """Keep what came of the run that began then. Where somebody asked since, or another run began,
+    that one answers: what this one saw is of before.
+    """
     with transaction.atomic():
-        result = ProbeResult.objects.select_for_update().get(name=name)
+        newest = Q(asked_at=None) | Q(asked_at__lte=began)
+        runs = ProbeResult.objects.select_for_update().filter(newest, name=name, began_at=began)
+        result = runs.first()
+        if result is None:
+            return
         now = timezone.now()
         if result.good is not found.good:
             result.good, result.since = found.good, now

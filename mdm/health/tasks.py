@@ -20,7 +20,11 @@ def look_around() -> None:
     readings.take_due()
 
 
-@shared_task(name="mdm.health.tasks.probe")
+@shared_task(
+    name="mdm.health.tasks.probe",
+    soft_time_limit=probes.GIVE_UP_AFTER,
+    time_limit=probes.END_AFTER,
+)
 def probe(name: str) -> None:
     """Try whether one thing works (mdm/health/probes.py)."""
     probes.carry_out(name)

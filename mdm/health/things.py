@@ -23,6 +23,7 @@ from django.db.models import Min
 from django.utils import timezone
 
 from mdm import turns
+from mdm.audit import selectors as audit_log
 from mdm.health import pulse, readings
 from mdm.health.pulse import LATE, Pulse, RedisError
 from mdm.models import Enrollment
@@ -93,7 +94,7 @@ def heartbeats() -> tuple[Pulse | None, str]:
 
 
 def register_own() -> None:
-    for order, source in enumerate((web, workers, beat, lags, database, redis, push, disk)):
+    for order, source in enumerate((web, workers, beat, lags, database, redis, push, disk, audit)):
         add(source, order * 10)
 
 
@@ -229,6 +230,27 @@ def lag(name: str, oldest: datetime | None, what: str, blame: str) -> Thing:
         evidence=f"The oldest {what} was due at {oldest:%B %d, %H:%M:%S} UTC.",
         since=oldest if behind else None,
         fix=f"Look at {blame} above and below." if behind else "",
+    )
+
+
+def audit(now: Pulse | None) -> Iterable[Thing]:
+    """The audit log: whether its rows get their places in the chain."""
+    sealed = audit_log.sealed()
+    since = sealed.waits_since
+    yield Thing(
+        group=WAITING,
+        name="Audit log",
+        tone="bad" if sealed.late else "good",
+        word="Not sealed" if sealed.late else "Sealed",
+        evidence=f"Rows since {since:%B %d, %H:%M} UTC are not sealed, so a change of them could"
+        " not be proven."
+        if since and sealed.late
+        else "Each row gets its place in the chain in seconds.",
+        since=since if sealed.late else None,
+        fix="See that a worker and the beat run, what the worker's log says of seal_audit, and that"
+        " no other session of Postgres holds an advisory lock."
+        if sealed.late
+        else "",
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
@@ -147,7 +147,11 @@ def _since(name: str) -> Callable[[Any, str], Any]:
 def _until(name: str) -> Callable[[Any, str], Any]:
     def apply(rows: Any, value: str) -> Any:
         day = selectors.beginning(value)
-        return rows.filter(**{f"{name}__lt": day + timedelta(days=1)}) if day else rows.none()
+        if day is None:
+            return rows.none()
+        # No day follows the last one that there is, and nothing is later.
+        last = day.date() == date.max
+        return rows if last else rows.filter(**{f"{name}__lt": day + timedelta(days=1)})
 
     return apply
 

@@ -164,6 +164,19 @@ def push_problem_attention() -> Iterable[Attention]:
         )
 
 
+def audit_attention() -> Iterable[Attention]:
+    """An audit log that is not sealed any more, as the page Health has it."""
+    for thing in things.audit(None):
+        if thing.wrong:
+            yield Attention(
+                what=f"Audit log: not sealed since {thing.since:%B %d, %H:%M} UTC.",
+                why=f"A change of newer rows could not be proven. {thing.fix}",
+                button="Open Health",
+                url=reverse("health"),
+                tone="danger",
+            )
+
+
 def health_attention() -> Iterable[Attention]:
     """What keeps the server itself from working."""
     for thing in things.urgent():

@@ -37,6 +37,7 @@ def register() -> None:
         overview.push_certificate_attention,
         overview.quarantine_attention,
         overview.push_problem_attention,
+        overview.audit_attention,
         webhooks.attention,
     ):
         navigation.add_attention(attention)

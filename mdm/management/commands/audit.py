@@ -13,7 +13,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 from django.utils.dateparse import parse_date, parse_datetime
 
-from mdm.audit import export
+from mdm.audit import export, selectors
 from mdm.audit import seal as chain
 from mdm.csv_export import harmless
 from mdm.management.actor import command_line
@@ -58,6 +58,12 @@ class Command(BaseCommand):
                 " says what to do."
             )
         self.stdout.write("The chain is unbroken.")
+        sealed = selectors.sealed()
+        if sealed.late:
+            raise CommandError(
+                f"Rows since {sealed.waits_since:%Y-%m-%d %H:%M} UTC are not sealed, so a change of"
+                " them could not be proven. docs/audit.md says what to look at."
+            )
 
     def export(self, options: dict[str, Any]) -> None:
         since, until = options["since"], options["until"]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 from datetime import UTC, datetime, timedelta
+from io import StringIO
 
 import pytest
+from django.core.management import CommandError, call_command
 from django.db import connection
 from django.test import Client
 from django.utils import timezone
@@ -66,6 +68,8 @@ def _events(db: None) -> None:
         ("since=2026-03-09", "fourth"),
         ("until=2026-03-09", "first second third fourth"),
         ("since=soon", ""),
+        ("until=soon", ""),
+        ("until=9999-12-31", "first second third fourth"),
         ("who=person+8", "second"),
         ("who=token+7", "third"),
         ("subject=device+12", "second"),
@@ -111,6 +115,7 @@ def test_the_list_says_how_far_it_is_sealed_and_when_that_stopped(signed_in: Cli
     page = signed_in.get(ADDRESS).content.decode()
     assert "Nothing is sealed yet" in page
     assert "not sealed, so" not in page
+    assert "seal_audit" not in signed_in.get("/").content.decode()
 
     seal.seal()
     event("late.one", at=timezone.now() - timedelta(minutes=6))
@@ -118,6 +123,11 @@ def test_the_list_says_how_far_it_is_sealed_and_when_that_stopped(signed_in: Cli
     page = signed_in.get(ADDRESS).content.decode()
     assert "Sealed up to number 1" in page
     assert "not sealed, so a change of them could not be proven" in page
+    for path in ("/", "/settings/health/", "/api/v1/health/"):
+        assert "seal_audit" in signed_in.get(path).content.decode(), path
+    assert "Audit log: not sealed since" in signed_in.get("/").content.decode()
+    with pytest.raises(CommandError, match="are not sealed, so"):
+        call_command("audit", "verify", stdout=StringIO())
 
 
 @pytest.mark.usefixtures("_events")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 from django.core.cache import cache
 from django.db import Error, connection
@@ -84,6 +86,29 @@ def test_a_flood_fills_so_many_rows_and_hides_nobody_who_is_known(monkeypatch) -
         ("Viewer", "", "audit.read"): 1,
     }
     assert RefusedRequest.objects.get(actor_kind=Kind.PERSON).count == 1
+
+
+def test_one_who_asks_from_everywhere_leaves_the_others_their_names(monkeypatch) -> None:
+    monkeypatch.setattr(refused, "MOST", 5)
+    monkeypatch.setattr(refused, "EACH", 2)
+    one, other = (Actor.person(someone(role)) for role in (Role.VIEWER, Role.OPERATOR))
+    for number in (*range(9), 1, 0):
+        refused.count(dataclasses.replace(one, address=f"10.0.0.{number}"), "audit.read")
+    for action in ("people.read", "audit.read", "people.read"):
+        refused.count(dataclasses.replace(other, address="10.1.0.1"), action)
+    refused.count(dataclasses.replace(one, address="10.0.0.1"), "people.read")
+
+    counted = {
+        (row.actor_name, row.address, row.action): row.count for row in RefusedRequest.objects.all()
+    }
+    assert counted == {
+        ("Viewer", "10.0.0.0", "audit.read"): 2,
+        ("Viewer", "10.0.0.1", "audit.read"): 2,
+        ("Viewer", "", "audit.read"): 7,
+        ("Operator", "10.1.0.1", "people.read"): 2,
+        ("Operator", "10.1.0.1", "audit.read"): 1,
+        ("", "", "people.read"): 1,
+    }
 
 
 def test_what_cannot_be_counted_is_refused_all_the_same() -> None:

@@ -13,16 +13,20 @@ import pytest
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from commands import queue
 from commands.models import Command, QueueEntry
 from mdm.accounts.models import User
+from mdm.accounts.rights import EVERYWHERE
 from mdm.audit.actor import Actor
 from mdm.audit.models import AuditEvent
 from mdm.models import Device
+from mdm.pages import overview
 from mdm.webhooks import deliveries, subscriptions
 from mdm.webhooks.models import Subscription
 from mdm.webhooks.outbox import emit
+from tests import steps
 from tests.mdm.dashboard.conftest import Enroll
 
 BASELINE = Path(__file__).with_name("queries.json")
@@ -115,3 +119,25 @@ def test_pages_cost_what_they_are_known_to_cost_however_much_they_list(
 
     assert many == few
     assert few == json.loads(BASELINE.read_text())
+
+
+@pytest.mark.django_db
+def test_the_overview_reads_the_periods_of_the_last_days_alone(enroll: Enroll) -> None:
+    device = enroll()
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            INSERT INTO mdm_enrollmentperiod (enrollment_id, began_at, completed_at, ended_by)
+            SELECT %s, at, at, '' FROM (
+                SELECT now() - n * interval '1 hour' AS at FROM generate_series(30000, 1, -1) AS n
+            ) AS hours
+            """,
+            [device.enrollment_id],
+        )
+        cursor.execute("SELECT brin_summarize_new_values('period_completed')")
+        cursor.execute("ANALYZE mdm_enrollmentperiod")
+
+    with steps.plans("mdm_enrollmentperiod") as found:
+        overview._enrollments_by_day(timezone.localdate(), EVERYWHERE)
+
+    assert "Bitmap Index Scan on period_completed" in "".join(found)
