@@ -55,7 +55,8 @@ def delete(request: HttpRequest, pk: int) -> HttpResponse:
     named_views.delete(Actor.of(request), view)
     if own:
         fields = {"view": signing.dumps(kept, salt=_SALT, compress=True), "path": _path(request)}
-        say(request, f"{view} is deleted.", undo=Undo(url=reverse("view_restore"), fields=fields))
+        undo = Undo(url=reverse("view_restore"), subject=("view", pk), fields=fields)
+        say(request, f"{view} is deleted.", undo=undo)
     else:
         say(request, f"{view} is {view.owner}'s alone now.")
     return HttpResponseRedirect(_path(request))
