@@ -191,12 +191,20 @@ JOBS = Table(
         Column(key="at", label="When", value=_attribute("created_at")),
     ),
     filters=(
-        Filter(key="type", label="Command", choices=_request_types, apply=_by_request_type),
+        # What is offered is of all devices, so it is not for those who see a group's alone.
+        Filter(
+            key="type",
+            label="Command",
+            choices=_request_types,
+            apply=_by_request_type,
+            right="server.read",
+        ),
         Filter(
             key="by",
             label="Asked by",
             choices=_askers,
             apply=lambda rows, value: rows.filter(asked_by=value),
+            right="server.read",
         ),
     ),
 )
