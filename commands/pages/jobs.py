@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable
-from datetime import timedelta
 from typing import Any
 
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
-from django.utils import timezone
 
 from commands import progress, queue, retry, selectors
 from commands.models import Command, QueueEntry
@@ -75,10 +73,7 @@ def cancel_rest(request: HttpRequest, job_uuid: uuid.UUID) -> HttpResponse:
 @page("command.read")
 def running(request: HttpRequest) -> HttpResponse:
     """The counter in the top bar: commands that someone asked for today and that go on."""
-    recent = selectors.seen(Actor.of(request)).filter(
-        finished_at__isnull=True, created_at__gte=timezone.now() - timedelta(days=1)
-    )
-    count = recent[: _MANY + 1].count()
+    count = selectors.going_on(Actor.of(request))[: _MANY + 1].count()
     words = f"more than {_MANY:,}" if count > _MANY else f"{count:,}"
     return render(request, "commands/running.html", {"count": count, "words": words})
 
