@@ -46,6 +46,8 @@ class Command(models.Model):
                 condition=models.Q(retry_of__isnull=False),
             ),
             models.Index(fields=["id"], name="command_held", condition=models.Q(held=True)),
+            # What was asked for lately, so that what goes on is counted from there.
+            models.Index(fields=["created_at"], name="command_lately"),
             # What someone's destructive commands of the last hour add up to.
             models.Index(
                 fields=["created_at"],

@@ -17,8 +17,12 @@ from mdm.audit.actor import Actor
 from mdm.audit.record import NotAllowed, allow, record
 from mdm.models import NamedView
 
-# Of one person, for one table; and shared ones that are offered for a table.
+# The slugs of all tables there are; each adds its own.
+tables: set[str] = set()
+
+# Of one person, for one table and for all; and shared ones that are offered for a table.
 _MOST = 50
+_MOST_IN_ALL = 200
 _OFFERED = 200
 _LONGEST = 1_000
 _PARTS = 40
@@ -52,6 +56,8 @@ def save(
     known = own.filter(name__iexact=_named(name)).first()
     if known is None and own.count() >= _MOST:
         raise BadView(f"You have {_MOST} views of this table. Delete one that you do not need.")
+    if known is None and _own(actor).count() >= _MOST_IN_ALL:
+        raise BadView(f"You have {_MOST_IN_ALL} views of tables. Delete one that you do not need.")
     return _write(
         actor,
         known or NamedView(owner_id=_person(actor), table=table),
@@ -126,8 +132,10 @@ def _record(actor: Actor, action: str, view: NamedView) -> None:
     record(actor, action, subject_kind="view", subject_id=view.pk, after=after)
 
 
-def _own(actor: Actor, table: str) -> QuerySet[NamedView]:
-    return NamedView.objects.filter(owner=_person(actor), table=table).exclude(name="")
+def _own(actor: Actor, table: str = "") -> QuerySet[NamedView]:
+    """What they saved under a name: for this table, or for all."""
+    rows = NamedView.objects.filter(owner=_person(actor)).exclude(name="")
+    return rows.filter(table=table) if table else rows
 
 
 def _person(actor: Actor) -> int:

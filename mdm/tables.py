@@ -93,6 +93,9 @@ class Table:
     # Keys of filters that are not for whoever looks.
     withheld: frozenset[str] = frozenset()
 
+    def __post_init__(self) -> None:
+        named_views.tables.add(self.slug)
+
     def for_actor(self, actor: Actor) -> Table:
         """The table with all filters that are for this actor, other apps' among them."""
         everything = {each.key: each for each in (*self.filters, *_added.get(self.slug, ()))}

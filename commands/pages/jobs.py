@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable
-from datetime import timedelta
 from typing import Any
 
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
-from django.utils import timezone
 
 from commands import progress, queue, retry, selectors
 from commands.models import Command, QueueEntry
@@ -75,10 +73,7 @@ def cancel_rest(request: HttpRequest, job_uuid: uuid.UUID) -> HttpResponse:
 @page("command.read")
 def running(request: HttpRequest) -> HttpResponse:
     """The counter in the top bar: commands that someone asked for today and that go on."""
-    recent = selectors.seen(Actor.of(request)).filter(
-        finished_at__isnull=True, created_at__gte=timezone.now() - timedelta(days=1)
-    )
-    count = recent[: _MANY + 1].count()
+    count = selectors.going_on(Actor.of(request))[: _MANY + 1].count()
     words = f"more than {_MANY:,}" if count > _MANY else f"{count:,}"
     return render(request, "commands/running.html", {"count": count, "words": words})
 
@@ -198,12 +193,20 @@ JOBS = Table(
         Column(key="at", label="When", value=_attribute("created_at")),
     ),
     filters=(
-        Filter(key="type", label="Command", choices=_request_types, apply=_by_request_type),
+        # What is offered is of all devices, so it is not for those who see a group's alone.
+        Filter(
+            key="type",
+            label="Command",
+            choices=_request_types,
+            apply=_by_request_type,
+            right="server.read",
+        ),
         Filter(
             key="by",
             label="Asked by",
             choices=_askers,
             apply=lambda rows, value: rows.filter(asked_by=value),
+            right="server.read",
         ),
     ),
 )

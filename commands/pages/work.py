@@ -5,11 +5,9 @@ what goes on.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
 
 from django.db.models import Count
 from django.urls import reverse
-from django.utils import timezone
 
 from commands import progress, selectors
 from commands.models import Command
@@ -21,10 +19,7 @@ _SHOWN = 20
 
 def going_on(actor: Actor) -> Iterator[Work]:
     seen = selectors.seen(actor)
-    unfinished = seen.filter(
-        finished_at__isnull=True, created_at__gte=timezone.now() - timedelta(days=1)
-    )
-    counted = unfinished.order_by().values_list("command").annotate(count=Count("*"))
+    counted = selectors.going_on(actor).order_by().values_list("command").annotate(count=Count("*"))
     left = dict(counted.order_by("-command")[:_SHOWN])
     commands = list(Command.objects.filter(pk__in=left))
     states = progress.states(commands, seen) if commands else {}

@@ -9,7 +9,15 @@ from django.urls import reverse
 from mdm import devices
 from mdm.audit.actor import Actor
 from mdm.models import Device, Enrollment
-from mdm.pages.frame import Undo, action, complain, device_of, form_page, say
+from mdm.pages.frame import (
+    Undo,
+    action,
+    complain,
+    device_of,
+    form_page,
+    nothing_undone,
+    say,
+)
 
 
 @action("enrollment.wake")
@@ -32,11 +40,15 @@ def retire(request: HttpRequest, pk: int) -> HttpResponse:
     found = device_of(request, pk)
     if request.method == "POST":
         managed = menu(found)["live"]
+        if managed and "undo" in request.POST:
+            # It has enrolled since, which leaves no audit row; management would end.
+            return nothing_undone(request)
         devices.retire(Actor.of(request), found)
         # What it was told to forget, it does not remember again.
         ended = " Its management here has ended." if managed else ""
         back = Undo(
             url=reverse("device_unretire", args=[found.pk]),
+            subject=("device", found.pk),
             label="Put it back on the lists" if managed else "Undo",
         )
         say(request, f"{found} is retired.{ended}", undo=back)
@@ -55,8 +67,9 @@ def retire(request: HttpRequest, pk: int) -> HttpResponse:
 def unretire(request: HttpRequest, pk: int) -> HttpResponse:
     found = device_of(request, pk)
     devices.unretire(Actor.of(request), found)
-    undo = Undo(url=reverse("device_retire", args=[found.pk]))
-    say(request, f"{found} is back on the lists.", undo=undo)
+    undo = Undo(url=reverse("device_retire", args=[found.pk]), subject=("device", found.pk))
+    offered = None if menu(found)["live"] else undo
+    say(request, f"{found} is back on the lists.", undo=offered)
     return redirect("device", found.pk)
 
 

@@ -218,7 +218,8 @@ TABLE = Table(
             choices=lambda: [(name.value, name.value) for name in Device.Platform],
             apply=_by_platform,
         ),
-        Filter(key="os", label="OS", choices=_versions, apply=_by_version),
+        # What is offered is of all devices, so it is not for those who see a group's alone.
+        Filter(key="os", label="OS", choices=_versions, apply=_by_version, right="server.read"),
         Filter(key="group", label="Group", choices=_groups, apply=_by_group, right="server.read"),
         Filter(key="user", label="User", kind="text", apply=search.of_user, otherwise="anyone"),
         Filter(

@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 
 from django.contrib import messages
 from django.contrib.messages.storage.base import Message
+from django.core import signing
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.shortcuts import get_object_or_404, render, resolve_url
 from django.urls import reverse
@@ -22,6 +23,7 @@ from mdm import scope
 from mdm.accounts import first_admin
 from mdm.audit import refused
 from mdm.audit.actor import Actor
+from mdm.audit.models import AuditEvent
 from mdm.audit.record import NotAllowed, somewhere
 from mdm.models import Device, Group
 from mdm.tables import View
@@ -69,6 +71,8 @@ def _guarded(rights: Mapping[str, str]) -> Callable[[Page[Given]], Page[Given]]:
             actor = Actor.of(request)
             try:
                 somewhere(actor, rights[method])
+                if "undo" in request.POST and not _may_undo(request):
+                    return nothing_undone(request)
                 return view(request, *args, **kwargs)
             except NotAllowed as no:
                 refused.count(actor, no.action, str(no))
@@ -123,32 +127,65 @@ def chosen_group(text: str) -> Group | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Undo:
-    """The way back from what was just done: an action of ours, with what its form needs. It is
-    offered beside the message, for ten minutes: who comes later looks at what it is like now.
+    """The way back from what was just done to `subject`, its kind and id in the audit log: an
+    action of ours, with what its form needs. It is offered beside the message, to whoever did it,
+    for ten minutes and while nothing else is done to the subject: who comes later looks at what it
+    is like now.
     """
 
     url: str
+    subject: tuple[str, object]
     fields: Mapping[str, str] = field(default_factory=dict)
     label: str = "Undo"
 
-    def kept(self) -> str:
+    def kept(self, request: HttpRequest) -> str:
         until = time.time() + UNDO_SECONDS
-        return json.dumps([self.url, dict(self.fields), self.label, until])
+        kind, subject = self.subject[0], str(self.subject[1])
+        given = [request.user.pk, self.url, kind, subject, _newest(kind, subject)]
+        fields = {**self.fields, "undo": signing.dumps(given, salt=_UNDO)}
+        return json.dumps([self.url, fields, self.label, until])
 
-    @classmethod
-    def of(cls, message: Message) -> Undo | None:
+    @staticmethod
+    def of(message: Message) -> dict[str, Any] | None:
         """What is offered beside a message, while it is."""
         if not (message.extra_tags or "").startswith("["):
             return None
         url, fields, label, until = json.loads(message.extra_tags)
-        return cls(url=url, fields=fields, label=label) if time.time() < until else None
+        return {"url": url, "fields": fields, "label": label} if time.time() < until else None
 
 
 UNDO_SECONDS = 600
+_UNDO = "undoing"
+
+
+def nothing_undone(request: HttpRequest) -> HttpResponseRedirect:
+    """Back to where the way back was offered, which is none any more."""
+    complain(request, "This has changed since; nothing was undone. Look at what it is like now.")
+    goal = request.headers.get("Referer", "")
+    fine = url_has_allowed_host_and_scheme(goal, {request.get_host()}, request.is_secure())
+    return HttpResponseRedirect(goal if fine else reverse("overview"))
+
+
+def _may_undo(request: HttpRequest) -> bool:
+    """Whether what is posted was offered to this person a moment ago, and is still true."""
+    try:
+        given = signing.loads(request.POST["undo"], salt=_UNDO, max_age=UNDO_SECONDS)
+    except signing.BadSignature:
+        return False
+    person, url, kind, subject, newest = given
+    here = person == request.user.pk and url == request.path
+    return here and newest == _newest(kind, subject)
+
+
+def _newest(kind: str, subject: str) -> int:
+    """The last change of a subject; that a secret of it was read is none."""
+    events = AuditEvent.objects.filter(subject_kind=kind, subject_id=subject)
+    changes = events.exclude(action__contains=".read").order_by("-id")
+    return changes.values_list("id", flat=True).first() or 0
 
 
 def say(request: HttpRequest, words: str, *, undo: Undo | None = None) -> None:
-    messages.success(request, words, extra_tags=undo.kept() if undo else "")
+    messages.success(request, words, extra_tags=undo.kept(request) if undo else "")
 
 
 def complain(request: HttpRequest, words: str) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core import signing
 from django.db.models import Q
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
@@ -23,7 +23,7 @@ _SALT = "a deleted view"
 @action("dashboard.open")
 def save(request: HttpRequest, slug: str) -> HttpResponse:
     try:
-        view = named_views.save(Actor.of(request), slug, **_given(request))
+        view = named_views.save(Actor.of(request), _table(slug), **_given(request))
     except BadView as refused:
         return _refused(request, refused)
     say(request, f"{view} is saved. It is under Views whenever you come back.")
@@ -55,7 +55,8 @@ def delete(request: HttpRequest, pk: int) -> HttpResponse:
     named_views.delete(Actor.of(request), view)
     if own:
         fields = {"view": signing.dumps(kept, salt=_SALT, compress=True), "path": _path(request)}
-        say(request, f"{view} is deleted.", undo=Undo(url=reverse("view_restore"), fields=fields))
+        undo = Undo(url=reverse("view_restore"), subject=("view", pk), fields=fields)
+        say(request, f"{view} is deleted.", undo=undo)
     else:
         say(request, f"{view} is {view.owner}'s alone now.")
     return HttpResponseRedirect(_path(request))
@@ -86,9 +87,20 @@ def columns(request: HttpRequest, slug: str) -> HttpResponse:
     known = set(request.POST.get("known", "")[:1_000].split())
     hidden = sorted(known - set(request.POST.getlist("show")))
     number = request.POST.get("view", "")
-    view = _seen(request, int(number)) if number.isascii() and number.isdigit() else None
-    named_views.keep_columns(Actor.of(request), slug, hidden, view)
+    view = _seen(request, int(number)) if _is_id(number) else None
+    named_views.keep_columns(Actor.of(request), _table(slug), hidden, view)
     return back(request, "devices")
+
+
+def _table(slug: str) -> str:
+    """The slug, where there is such a table; else Http404."""
+    if slug not in named_views.tables:
+        raise Http404
+    return slug
+
+
+def _is_id(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 19
 
 
 def _seen(request: HttpRequest, pk: int) -> NamedView:

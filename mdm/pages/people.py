@@ -129,7 +129,7 @@ def deactivate(request: HttpRequest, pk: int) -> HttpResponse:
         except domain.PeopleError as refused:
             complain(request, str(refused))
         else:
-            undo = Undo(url=reverse("people_activate", args=[user.pk]))
+            undo = Undo(url=reverse("people_activate", args=[user.pk]), subject=("person", user.pk))
             say(request, f"{user} can no longer sign in.", undo=undo)
         return redirect("people")
     words = (
@@ -144,7 +144,7 @@ def deactivate(request: HttpRequest, pk: int) -> HttpResponse:
 def activate(request: HttpRequest, pk: int) -> HttpResponse:
     user = get_object_or_404(User, pk=pk)
     domain.activate(Actor.of(request), user)
-    undo = Undo(url=reverse("people_deactivate", args=[user.pk]))
+    undo = Undo(url=reverse("people_deactivate", args=[user.pk]), subject=("person", user.pk))
     say(request, f"{user} can sign in again.", undo=undo)
     return redirect("people")
 

@@ -213,7 +213,7 @@ def cell(context: template.RequestContext, column: Column, row: Any) -> SafeStri
 
 
 @register.filter
-def undo(message: Message) -> Undo | None:
+def undo(message: Message) -> dict[str, Any] | None:
     """The way back that a message offers, for as long as it does."""
     return Undo.of(message)
 

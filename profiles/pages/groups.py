@@ -144,7 +144,8 @@ def give(request: HttpRequest, pk: int) -> HttpResponse:
         complain(request, str(refused))
     else:
         words = f"{found} gets {chosen}." if chosen else f"{found} gives no profile any more."
-        say(request, words, undo=Undo(url=request.path, fields=back))
+        undo = Undo(url=request.path, subject=("group", found.pk), fields=back)
+        say(request, words, undo=undo)
     return redirect("profiles:group", found.pk)
 
 
@@ -165,7 +166,7 @@ def move(request: HttpRequest, pk: int) -> HttpResponse:
     if _is_id(text):
         back = {"rank": str(found.rank), "back": request.POST.get("back", "")[:10]}
         domain.move(Actor.of(request), found, int(text))
-        undo = Undo(url=request.path, fields=back)
+        undo = Undo(url=request.path, subject=("group", found.pk), fields=back)
         say(request, f"{found} has rank {found.rank} now.", undo=undo)
     return redirect("profiles:groups" if request.POST.get("back") == "list" else _url(found))
 

@@ -87,7 +87,7 @@ def archive(request: HttpRequest, pk: int) -> HttpResponse:
     say(
         request,
         f"{found} is archived. It can be brought back from the list of archived profiles.",
-        undo=Undo(url=reverse("profiles:restore", args=[found.pk])),
+        undo=Undo(url=reverse("profiles:restore", args=[found.pk]), subject=("profile", found.pk)),
     )
     return redirect("profiles:profiles")
 
@@ -100,7 +100,7 @@ def restore(request: HttpRequest, pk: int) -> HttpResponse:
     except ProfileError as refused:
         complain(request, str(refused))
     else:
-        undo = Undo(url=reverse("profiles:archive", args=[found.pk]))
+        undo = Undo(url=reverse("profiles:archive", args=[found.pk]), subject=("profile", found.pk))
         say(request, f"{found} is back.", undo=undo)
     return redirect("profiles:profile", found.pk)
 

@@ -25,7 +25,11 @@ def offer(request: HttpRequest, group: Group, where: str, serials: Collection[st
         return None
     token = secrets.token_urlsafe(12)
     cache.set(_key(request, group.pk, token), sorted(serials), UNDO_SECONDS)
-    return Undo(url=reverse(where, args=[group.pk]), fields={"members": token})
+    return Undo(
+        url=reverse(where, args=[group.pk]),
+        subject=("group", group.pk),
+        fields={"members": token},
+    )
 
 
 @action("group.edit")

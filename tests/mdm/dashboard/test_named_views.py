@@ -87,16 +87,25 @@ def test_what_makes_no_view_is_refused_with_the_reason(
     assert not NamedView.objects.exists()
 
 
-def test_a_person_has_so_many_views_of_a_table_and_no_more(
-    signed_in: Client, admin: User, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("bound", ["_MOST", "_MOST_IN_ALL"])
+def test_a_person_has_so_many_views_and_no_more(
+    signed_in: Client, admin: User, monkeypatch: pytest.MonkeyPatch, bound: str
 ) -> None:
-    monkeypatch.setattr(named_views, "_MOST", 1)
+    monkeypatch.setattr(named_views, bound, 1)
     _save(signed_in, "One")
 
     page = signed_in.post("/views/devices/save", {**FORM, "name": "Two"}, follow=True)
 
     assert "Delete one that you do not need" in page.content.decode()
     assert _save(signed_in, "one", query="q=z").startswith("/devices/?q=z")
+
+
+@pytest.mark.parametrize("slug", ["nothing", "x" * 51])
+def test_a_table_that_is_not_there_has_no_views(signed_in: Client, slug: str) -> None:
+    for path in (f"/views/{slug}/save", f"/columns/{slug}"):
+        assert signed_in.post(path, {**FORM, "name": "x"}).status_code == 404
+
+    assert not NamedView.objects.exists()
 
 
 def test_sharing_takes_the_right_and_is_on_record(signed_in: Client, admin: User) -> None:
@@ -143,7 +152,8 @@ def test_columns_are_a_persons_or_their_open_views(signed_in: Client, admin: Use
     view = NamedView.objects.get()
     chosen = {"known": "os seen udid", "show": ["udid"], "next": "/devices/"}
 
-    for client, number in ((signed_in, ""), (someone_else, str(view.pk))):
+    longest = "9" * 5_000
+    for client, number in ((signed_in, ""), (signed_in, longest), (someone_else, str(view.pk))):
         client.post("/columns/devices", {**chosen, "view": number})
     signed_in.post("/columns/devices", {"known": "os", "show": [], "view": str(view.pk)})
 

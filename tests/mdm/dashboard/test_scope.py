@@ -67,6 +67,28 @@ def test_a_list_holds_the_devices_of_the_group(helper: Client, pair: Pair, path:
     assert b"OUTSIDE1" not in text
 
 
+@pytest.mark.parametrize(
+    ("path", "query", "outside"),
+    [
+        ("/devices/", "os", "99.1"),
+        ("/commands/", "type", "RestartDevice"),
+        ("/commands/", "by", "someone far away"),
+    ],
+)
+def test_filters_offer_nothing_of_what_is_outside(
+    helper: Client, signed_in: Client, pair: Pair, path: str, query: str, outside: str
+) -> None:
+    Device.objects.filter(pk=pair[1].pk).update(os_version="99.1")
+    _send(pair[0])
+    far = Command.objects.filter(pk=_send(pair[1]).pk)
+    far.update(request_type="RestartDevice", asked_by="someone far away")
+    offered = f'<option value="{outside}"'
+
+    assert offered in signed_in.get(path).content.decode()
+    assert offered not in helper.get(path).content.decode()
+    assert outside not in helper.get(path, {query: "x"}).content.decode()
+
+
 def test_the_search_finds_the_one_device_that_is_seen(helper: Client, pair: Pair) -> None:
     assert helper.get("/search/?q=SIDE1")["Location"] == f"/devices/{pair[0].pk}/"
     answer = helper.get("/search/?q=OUTSIDE1")

@@ -7,6 +7,7 @@ import re
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import connection
 from django.test import Client
 
 from commands.catalog import all_types
@@ -14,6 +15,7 @@ from commands.models import Command, QueueEntry
 from commands.pages import form
 from mdm.accounts.models import User
 from tests.mdm.dashboard.conftest import Enroll
+from tests.steps import plans
 
 PROFILE = plistlib.dumps(
     {
@@ -305,3 +307,35 @@ def test_the_counter_in_the_top_bar_counts_what_is_in_flight(
 
     assert '<span class="nums">1</span>' in signed_in.get("/commands/running").content.decode()
     assert "0 of 1 finished" in signed_in.get("/work/").content.decode()
+
+
+def test_what_goes_on_is_found_from_what_was_asked_for_lately(
+    signed_in: Client, enroll: Enroll
+) -> None:
+    device = enroll()
+    signed_in.post(_send(device.enrollment_id, "ProfileList"), {})
+    with connection.cursor() as cursor:
+        cursor.execute(_MANY_OLD)
+        cursor.execute("ANALYZE commands_command, commands_queueentry")
+
+    with plans('FROM "commands_queueentry"') as made:
+        page = signed_in.get("/commands/running").content.decode()
+        signed_in.get("/work/")
+
+    assert '<span class="nums">1</span>' in page
+    used = [("command_lately" in plan, "queue_entry_of_command" in plan) for plan in made[:2]]
+    assert used == [(True, True)] * 2
+
+
+# Commands of long ago that nobody answered, each for one of many.
+_MANY_OLD = """
+WITH asked AS (
+    INSERT INTO commands_command (uuid, request_type, parameters, destructive, asked_by, created_at)
+    SELECT gen_random_uuid(), 'ProfileList', '{}', false, 'Ada', now() - interval '9 days'
+    FROM generate_series(1, 5000)
+    RETURNING id, uuid
+)
+INSERT INTO commands_queueentry
+    (enrollment_id, command_id, command_uuid, state, priority, created_at)
+SELECT 1000000 + asked.id, asked.id, asked.uuid, 'Queued', 0, now() - interval '9 days'
+FROM asked"""

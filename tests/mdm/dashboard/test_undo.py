@@ -7,16 +7,20 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.core import signing
 from django.test import Client
 from lxml import html
 
+from mdm.accounts import people
 from mdm.accounts.models import User
 from mdm.accounts.rights import Role
-from mdm.models import Device, Group
+from mdm.audit.record import record
+from mdm.models import Device, Enrollment, Group
 from mdm.pages import frame
 from profiles import giving, groups
 from profiles.models import Profile
 from tests.mdm.dashboard.conftest import Enroll
+from tests.people import signed_in as client_of
 from tests.people import someone
 from tests.profiles.steps import ADMIN, make_profile
 
@@ -105,6 +109,77 @@ def test_undoing_is_offered_once_and_for_a_while(
     signed_in.post(path)
     assert "Undo" in signed_in.get("/devices/").content.decode()
     assert "Undo" not in signed_in.get("/devices/").content.decode()
+
+
+CHANGED = "This has changed since; nothing was undone"
+
+
+def _late(monkeypatch: pytest.MonkeyPatch, world: dict[str, Any], undo: dict[str, Any]) -> None:
+    late = time.time() + frame.UNDO_SECONDS + 1
+    monkeypatch.setattr(signing.time, "time", lambda: late)
+
+
+def _decided(monkeypatch: pytest.MonkeyPatch, world: dict[str, Any], undo: dict[str, Any]) -> None:
+    people.activate(ADMIN, world["user"])
+    people.deactivate(ADMIN, world["user"])
+
+
+def _elsewhere(
+    monkeypatch: pytest.MonkeyPatch, world: dict[str, Any], undo: dict[str, Any]
+) -> None:
+    other = someone(Role.HELPER)
+    people.deactivate(ADMIN, other)
+    undo["path"] = f"/settings/people/{other.pk}/activate"
+
+
+def _forged(monkeypatch: pytest.MonkeyPatch, world: dict[str, Any], undo: dict[str, Any]) -> None:
+    undo["undo"] = undo["undo"][:-1]
+
+
+@pytest.mark.parametrize("meanwhile", [_late, _decided, _elsewhere, _forged])
+def test_what_changed_since_stays(
+    signed_in: Client,
+    world: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    meanwhile: Callable[[pytest.MonkeyPatch, dict[str, Any], dict[str, Any]], None],
+) -> None:
+    undo = _undo(signed_in, f"/settings/people/{world['user'].pk}/deactivate/", {})
+    assert undo
+    meanwhile(monkeypatch, world, undo)
+
+    page = signed_in.post(undo.pop("path"), undo, follow=True).content.decode()
+
+    assert CHANGED in page
+    assert not User.objects.exclude(username="ada").filter(is_active=True).exists()
+
+
+def test_undoing_is_for_whoever_did_it_and_a_secret_read_since_is_no_change(
+    signed_in: Client, world: dict[str, Any]
+) -> None:
+    user = world["user"]
+    undo = _undo(signed_in, f"/settings/people/{user.pk}/deactivate/", {})
+    assert undo
+    record(ADMIN, "account.codes.read", subject_kind="person", subject_id=user.pk)
+    path = undo.pop("path")
+
+    other = client_of(someone(Role.ADMIN, name="other"))
+    assert CHANGED in other.post(path, undo, follow=True).content.decode()
+    signed_in.post(path, undo)
+
+    user.refresh_from_db()
+    assert user.is_active
+
+
+def test_retiring_ends_no_enrollment_that_began_since(signed_in: Client, enroll: Enroll) -> None:
+    device = enroll("S9", state="CheckedOut")
+    undo = _undo(signed_in, f"/devices/{device.pk}/unretire", {})
+    assert undo
+    Enrollment.objects.filter(device=device).update(state="Enrolled")
+    path = undo.pop("path")
+
+    assert CHANGED in signed_in.post(path, undo, follow=True).content.decode()
+    assert _undo(signed_in, f"/devices/{device.pk}/unretire", {}) is None
+    assert Enrollment.objects.get().state == "Enrolled"
 
 
 def test_members_that_are_kept_no_longer_stay_as_they_are(
