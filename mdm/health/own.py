@@ -186,4 +186,4 @@ def _is_ready(admin: User) -> bool:
         user=admin, type__in=[Authenticator.Type.TOTP, Authenticator.Type.WEBAUTHN]
     )
     # A provider asks for its own.
-    return factors.exists() or SocialAccount.objects.filter(user=admin).exists()
+    return any(each.exists() for each in (factors, SocialAccount.objects.filter(user=admin)))
