@@ -173,7 +173,7 @@ def _may_undo(request: HttpRequest) -> bool:
     except signing.BadSignature:
         return False
     person, url, kind, subject, newest = given
-    here = person == request.user.pk and url == request.path
+    here = bool(person == request.user.pk and url == request.path)
     return here and newest == _newest(kind, subject)
 
 
