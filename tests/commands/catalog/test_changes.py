@@ -13,7 +13,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from commands import catalog
@@ -48,6 +48,7 @@ def changes(request_type: str, command: dict[str, object] | None = None, **conte
     return catalog.get(request_type).changes(acknowledged(**content), command)
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(request_type=st.sampled_from(TYPES), content=DICTIONARIES, command=DICTIONARIES)
 def test_no_reply_breaks_anything(
     request_type: str, content: dict[str, object], command: dict[str, object]

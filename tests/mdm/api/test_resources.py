@@ -116,10 +116,14 @@ def test_what_is_locked_for_if_match_is_locked_in_the_acts_order(
         "grant": admin.grants.earliest("pk").pk,
         "delivery": subscriptions.test(Actor.system("test"), webhook).pk,
     }
+    headers = {"If-Match": '"old"'}
+    if "webhook" in address:
+        # No token touches those.
+        api = signed_in(admin)
+        headers["X-CSRFToken"] = "a" * 32
+        api.cookies["csrftoken"] = "a" * 32
     with CaptureQueriesContext(connection) as asked:
-        response = api.generic(
-            method.upper(), f"/api/v1/{address.format(**ids)}", headers={"If-Match": '"old"'}
-        )
+        response = api.generic(method.upper(), f"/api/v1/{address.format(**ids)}", headers=headers)
 
     assert response.status_code == 412
     taken = [row["sql"] for row in asked if re.search("LOCK TABLE|FOR UPDATE", row["sql"])]
