@@ -20,8 +20,10 @@ from abm.models import Server, TokenUpload, Wish
 from lab.authority import Pair, ensure_authority
 from lab.dep.portal import MdmServer
 from mdm.accounts.models import User
+from mdm.audit.actor import Actor
 from mdm.models import PushCertificate
-from profiles import following
+from profiles import following, giving
+from profiles.models import Default, Profile
 from tests.abm.apple import Apple, apple
 from tests.abm.patience import PATIENT
 from tests.mdm.dashboard.test_in_browser import _faults
@@ -47,6 +49,8 @@ def test_from_nothing_to_why_a_device_has_no_profile(
         following.follow()
         _why_it_has_none(page, serial, "It is Unassigned")
         _profile(page)
+        for os in Default.OS:
+            giving.set_default(Actor.person(admin), os, None, Profile.objects.get())
         following.follow()
         assert Wish.objects.get().definition is not None
         _why_it_has_none(page, serial, "Office")
@@ -103,7 +107,7 @@ def _why_it_has_none(page: Page, serial: str, why: str) -> None:
     search.fill(serial)
     search.press("Enter")
     page.wait_for_url("**/devices/*/")
-    page.get_by_role("link", name="ADE profile", exact=True).click()
+    page.locator("main").get_by_role("link", name="Profile", exact=True).first.click()
     expect(page.locator("main")).to_contain_text(why)
     assert _faults(page, "why") == []
 
@@ -115,13 +119,6 @@ def _profile(page: Page) -> None:
     page.get_by_label("Name", exact=True).fill("Office")
     page.get_by_role("button", name="Make the profile").click()
     expect(page.get_by_role("heading", name="Office", level=1)).to_be_visible()
-    page.goto("/ade-profiles/defaults/")
-    for select in page.get_by_role("combobox").all():
-        if "general" in (select.get_attribute("aria-label") or ""):
-            select.select_option("Office")
-    page.get_by_role("button", name="See what it changes").click()
-    page.get_by_role("button", name="Set the defaults").click()
-    expect(page.get_by_text("Set the defaults")).to_have_count(0)
 
 
 def _link(page: Page) -> None:
