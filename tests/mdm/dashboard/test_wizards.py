@@ -20,10 +20,8 @@ from abm.models import Server, TokenUpload, Wish
 from lab.authority import Pair, ensure_authority
 from lab.dep.portal import MdmServer
 from mdm.accounts.models import User
-from mdm.audit.actor import Actor
 from mdm.models import PushCertificate
-from profiles import following, giving
-from profiles.models import Default, Profile
+from profiles import following
 from tests.abm.apple import Apple, apple
 from tests.abm.patience import PATIENT
 from tests.mdm.dashboard.test_in_browser import _faults
@@ -49,8 +47,6 @@ def test_from_nothing_to_why_a_device_has_no_profile(
         following.follow()
         _why_it_has_none(page, serial, "It is Unassigned")
         _profile(page)
-        for os in Default.OS:
-            giving.set_default(Actor.person(admin), os, None, Profile.objects.get())
         following.follow()
         assert Wish.objects.get().definition is not None
         _why_it_has_none(page, serial, "Office")
@@ -119,6 +115,13 @@ def _profile(page: Page) -> None:
     page.get_by_label("Name", exact=True).fill("Office")
     page.get_by_role("button", name="Make the profile").click()
     expect(page.get_by_role("heading", name="Office", level=1)).to_be_visible()
+    page.goto("/ade-profiles/defaults/")
+    for choice in page.get_by_label(re.compile("any server$")).all():
+        choice.select_option(label="Office")
+    page.get_by_role("button", name="See what it changes").click()
+    assert _faults(page, "defaults, previewed") == []
+    page.get_by_role("button", name="Set the defaults").click()
+    expect(page.get_by_text("The defaults are set.")).to_be_visible()
 
 
 def _link(page: Page) -> None:
