@@ -90,8 +90,8 @@ class CommandViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Resource[
         shown = args[0] if args else []
         commands = [shown] if isinstance(shown, Command) else shown
         if commands and "states" in getattr(serializer, "child", serializer).fields:
-            seen = selectors.seen(Actor.of(self.request))
-            serializer.context["states"] = progress.states(commands, seen)
+            where = Actor.of(self.request).where("command.read")
+            serializer.context["states"] = progress.states(commands, where)
         return serializer
 
     def hold(self, row: Command) -> None:

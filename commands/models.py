@@ -79,6 +79,41 @@ class Asked(models.Model):
         return f"What {self.command_id} was asked for with"
 
 
+class Tally(models.Model):
+    """What the entries of a large command added up to when they were last counted
+    (commands/tally.py).
+    """
+
+    command = models.OneToOneField(
+        Command,
+        primary_key=True,
+        on_delete=models.CASCADE,
+        db_constraint=False,
+        related_name="tally",
+    )
+    # How many entries are in each state, and how many of them are not finished.
+    states = models.JSONField(default=dict)
+    unfinished = models.IntegerField(default=0)
+    # When half of the answers were there, and the ids of the entries that were answered last.
+    median_at = models.DateTimeField(null=True)
+    slowest = models.JSONField(default=list)
+    # The first error that devices gave, with how often, the most frequent first.
+    errors = models.JSONField(default=list)
+    counted_at = models.DateTimeField(db_default=Now())
+    # When to count again; null for what will not change any more.
+    due_at = models.DateTimeField(null=True)
+
+    class Meta:
+        indexes = [
+            models.Index(
+                fields=["due_at"], name="tally_due", condition=models.Q(due_at__isnull=False)
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"Tally of {self.command_id}"
+
+
 class Approval(models.Model):
     """That a second person is wanted for a command, and what they decided."""
 

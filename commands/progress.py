@@ -1,5 +1,5 @@
 """How far commands have come: counts by state, how long answers took, and what devices said where
-they failed.
+they failed; as `commands/tally.py` has it where a command is large, and someone sees all of it.
 """
 
 from __future__ import annotations
@@ -7,18 +7,25 @@ from __future__ import annotations
 import json
 import uuid
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import Any
 
 from django.db import connection
 from django.db.models import Aggregate, Count, DateTimeField, QuerySet
+from django.utils import timezone
 
-from commands.models import Command, QueueEntry, Reply
-from commands.queue import ANSWERED
-from mdm.accounts.rights import Where
+from commands import tally
+from commands.models import Command, QueueEntry, Reply, Tally
+from commands.queue import ANSWERED, TO_THE_SERIAL_NUMBER
+from mdm.accounts.rights import EVERYWHERE, Where
+from mdm.scope import within
+
+REFUSED = (QueueEntry.State.ERROR, QueueEntry.State.COMMAND_FORMAT_ERROR)
 
 _NOTHING = timedelta(0)
+_LATELY = timedelta(days=1)
 
 
 class _Median(Aggregate):
@@ -28,22 +35,46 @@ class _Median(Aggregate):
     output_field = DateTimeField()
 
 
-def states(
-    commands: Iterable[Command], seen: QuerySet[QueueEntry] | None = None
-) -> dict[int, dict[str, int]]:
-    """How many entries of each command are in each state, by the command's id; of those entries
-    alone that `seen` holds, where someone may not see all.
+def states(commands: Iterable[Command], where: Where = EVERYWHERE) -> dict[int, dict[str, int]]:
+    """How many entries of each command are in each state, by the command's id, of those that are
+    for devices that `where` covers.
     """
+    ids = [command.pk for command in commands]
+    tallies = tally.of(ids) if where.everywhere else {}
     counts: dict[int, dict[str, int]] = defaultdict(dict)
-    entries = QueueEntry.objects.all() if seen is None else seen
+    counts |= {command: each.states for command, each in tallies.items()}
+    small = [command for command in ids if command not in tallies]
     rows = (
-        entries.filter(command__in=[command.pk for command in commands])
+        _entries(where)
+        .filter(command__in=small)
         .values_list("command_id", "state")
         .annotate(count=Count("id"))
     )
-    for command, state, count in rows:
+    for command, state, count in rows if small else ():
         counts[command][state] = count
     return counts
+
+
+def going_on(where: Where) -> dict[int, int]:
+    """How many unfinished entries the commands have that someone asked for within a day, by the
+    command's id; found from these commands, as unfinished entries may be many and old.
+    """
+    lately = Command.objects.filter(created_at__gte=timezone.now() - _LATELY)
+    if not where.everywhere:
+        return _unfinished(lately, where)
+    large = Tally.objects.filter(command__in=lately)
+    return dict(large.filter(unfinished__gt=0).values_list("command", "unfinished")) | _unfinished(
+        lately.filter(tally=None), where
+    )
+
+
+def _unfinished(commands: QuerySet[Command], where: Where) -> dict[int, int]:
+    entries = _entries(where).filter(command__in=commands, finished_at__isnull=True)
+    return dict(entries.values_list("command").annotate(count=Count("*")))
+
+
+def _entries(where: Where) -> QuerySet[QueueEntry]:
+    return within(QueueEntry.objects.all(), where, TO_THE_SERIAL_NUMBER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,19 +87,58 @@ class Pace:
     slowest: list[QueueEntry]
 
 
-def pace(command: Command, seen: QuerySet[QueueEntry]) -> Pace | None:
-    """How fast the answers came that `seen` holds; None before the first one."""
-    answered = seen.filter(command=command, state__in=ANSWERED)
-    middle = answered.aggregate(at=_Median("finished_at"))["at"]
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """How far a command has come: how many entries are in each state, how fast the answers came
+    (None before the first), and why devices refused it, in words, with how often, the most frequent
+    first. It is as of `counted_at`, or of now.
+    """
+
+    states: dict[str, int]
+    pace: Pace | None
+    reasons: list[tuple[str, int]]
+    counted_at: datetime | None = None
+
+
+def summary(command: Command, where: Where) -> Summary:
+    """How far it has come on the devices that `where` covers."""
+    kept = tally.of([command.pk]).get(command.pk) if where.everywhere else None
+    if kept is None:
+        return _summary_now(command, where)
+    slowest = _described(where).filter(pk__in=kept.slowest).order_by("-finished_at")
+    return Summary(
+        states=kept.states,
+        pace=_pace(command, kept.median_at, slowest),
+        reasons=_in_order(kept.errors),
+        counted_at=kept.counted_at,
+    )
+
+
+def _summary_now(command: Command, where: Where) -> Summary:
+    counts = states([command], where)[command.pk]
+    pace, reasons = None, []
+    if any(counts.get(state) for state in ANSWERED):
+        answered = _described(where).filter(command=command, state__in=ANSWERED)
+        middle = answered.aggregate(at=_Median("finished_at"))["at"]
+        pace = _pace(command, middle, answered.order_by("-finished_at")[:3])
+    if any(counts.get(state) for state in REFUSED):
+        reasons = _reasons(command, where)
+    return Summary(states=counts, pace=pace, reasons=reasons)
+
+
+def _described(where: Where) -> QuerySet[QueueEntry]:
+    return _entries(where).select_related("enrollment__device").defer("sealed_payload")
+
+
+def _pace(command: Command, middle: datetime | None, slowest: Iterable[QueueEntry]) -> Pace | None:
     if middle is None:
         return None
     began = max(filter(None, (command.created_at, command.starts_at)))
-    last = answered.select_related("enrollment__device").order_by("-finished_at")
-    slowest = list(last.defer("sealed_payload")[:3])
-    for entry in slowest:
+    listed = list(slowest)
+    for entry in listed:
         answered_at = entry.finished_at or began
         entry.took = max(answered_at - began, _NOTHING)  # type: ignore[attr-defined]
-    return Pace(max(middle - began, _NOTHING), slowest)
+    return Pace(max(middle - began, _NOTHING), listed)
 
 
 def errors(entries: Iterable[QueueEntry]) -> dict[tuple[int, uuid.UUID], str]:
@@ -86,10 +156,7 @@ def errors(entries: Iterable[QueueEntry]) -> dict[tuple[int, uuid.UUID], str]:
     }
 
 
-def reasons(command: Command, where: Where) -> list[tuple[str, int]]:
-    """Why the devices that `where` covers refused a command, in words, with how often; the most
-    frequent twenty.
-    """
+def _reasons(command: Command, where: Where) -> list[tuple[str, int]]:
     with connection.cursor() as cursor:
         cursor.execute(
             """
@@ -108,10 +175,16 @@ def reasons(command: Command, where: Where) -> list[tuple[str, int]]:
             [command.pk, where.everywhere, list(where.groups)],
         )
         rows = cursor.fetchall()
+    return _in_order(
+        (json.loads(first) if isinstance(first, str) else first, count) for first, count in rows
+    )
+
+
+def _in_order(errors: Iterable[Sequence[Any]]) -> list[tuple[str, int]]:
+    """The first errors of devices, with how often each was given, in words."""
     counts: Counter[str] = Counter()
-    for first, count in rows:
-        link = json.loads(first) if isinstance(first, str) else first
-        counts[_in_words([link]) or "The device gave no reason."] += count
+    for first, count in errors:
+        counts[_in_words([first]) or "The device gave no reason."] += count
     return counts.most_common()
 
 

@@ -19,7 +19,7 @@ from datetime import datetime, timedelta
 from django.db import connection, transaction
 from django.utils import timezone
 
-from commands import catalog, facts, restraint
+from commands import catalog, facts, restraint, tally
 from commands.catalog import CommandType, Effect, Extras, Facts
 from commands.models import Asked, Command, Payload, QueueEntry
 from mdm.accounts.rights import Where
@@ -128,6 +128,7 @@ def enqueue(
         expires_at = timezone.now() + expires_in if expires_in else None
         state = State.HELD if kept_back else State.QUEUED
         made = _insert(command, command_type, params, able, expires_at, state)
+        tally.begin(command, state.value, made)
         if destructive:
             Command.objects.filter(pk=command.pk).update(targets=made)
             command.targets = made
@@ -204,6 +205,7 @@ def cancel_rest(actor: Actor, command: Command) -> int:
         waiting = within(waiting, where, TO_THE_SERIAL_NUMBER)
         count = _finish(waiting, State.CANCELLED, f"by {actor.name}")
         _end_empty_hold(command)
+        tally.again(command.pk)
         record(
             actor,
             "command.cancel",

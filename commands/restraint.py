@@ -24,6 +24,7 @@ from django.db import connection, transaction
 from django.db.models import Q, Sum
 from django.utils import timezone
 
+from commands import tally
 from commands.models import Approval, Command, Pause, QueueEntry
 from mdm import moments
 from mdm.accounts import rights
@@ -279,7 +280,10 @@ def _hold_all() -> int:
             WHERE id IN (SELECT command_id FROM undelivered)
             """
         )
-        return int(cursor.rowcount)
+        count = int(cursor.rowcount)
+    if count:
+        tally.soon(Command.objects.filter(held=True))
+    return count
 
 
 # --- Letting go ---------------------------------------------------------------------------------
@@ -347,6 +351,7 @@ def _let_go(command: Command, where: Where) -> int:
         )
         freed = sorted(enrollment for (enrollment,) in cursor.fetchall())
     Command.objects.filter(pk=command.pk).update(held=False)
+    tally.again(command.pk)
     wake(freed)
     return len(freed)
 
@@ -360,6 +365,7 @@ def end_held(command: Command, because: str) -> int:
     Approval.objects.filter(command=command, state=Approval.State.WAITING).update(
         state=Approval.State.WITHDRAWN
     )
+    tally.again(command.pk)
     return count
 
 
@@ -425,7 +431,7 @@ def undelivered() -> int:
 def held_by_the_switch() -> int:
     """For how many devices a destructive command waits that nothing but the switch holds back."""
     ready = Q(command__approval=None) | Q(command__approval__state=Approval.State.APPROVED)
-    return QueueEntry.objects.filter(ready, state=_State.HELD).count()
+    return QueueEntry.objects.filter(ready, command__held=True, state=_State.HELD).count()
 
 
 def _throw_the_switch() -> None:

@@ -64,6 +64,8 @@ _COMMANDS = Table(
            ORDER BY q.command_id, q.id LIMIT 1) IS NULL
 ), asked AS (
     DELETE FROM commands_asked WHERE command_id = ANY (ARRAY(SELECT id FROM over))
+), tallies AS (
+    DELETE FROM commands_tally WHERE command_id = ANY (ARRAY(SELECT id FROM over))
 ), approvals AS (
     DELETE FROM commands_approval WHERE command_id = ANY (ARRAY(SELECT id FROM over))
 ), removed AS (

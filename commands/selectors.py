@@ -4,10 +4,7 @@ what is known of receivers in `facts.py`.
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 from django.db.models import Exists, OuterRef, QuerySet
-from django.utils import timezone
 
 from commands import catalog
 from commands.models import Command, QueueEntry, Reply
@@ -21,14 +18,6 @@ from mdm.secrets import unseal
 def seen(actor: Actor) -> QuerySet[QueueEntry]:
     """The entries that `actor` may see, bare."""
     return within(QueueEntry.objects.all(), actor.where("command.read"), TO_THE_SERIAL_NUMBER)
-
-
-def going_on(actor: Actor) -> QuerySet[QueueEntry]:
-    """The unfinished ones of these, of commands that someone asked for within a day; found from
-    these commands, as unfinished ones may be many and old.
-    """
-    lately = Command.objects.filter(created_at__gte=timezone.now() - timedelta(days=1))
-    return seen(actor).filter(command__in=lately, finished_at__isnull=True)
 
 
 def jobs(actor: Actor) -> QuerySet[Command]:

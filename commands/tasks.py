@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from commands import approvers, consequences, first_inventory, queue, restraint, retention
+from commands import (
+    approvers,
+    consequences,
+    first_inventory,
+    queue,
+    restraint,
+    retention,
+    tally,
+)
 
 # What comes while a task runs is left for the next second: going on with every few that trickle in
 # would cost as much for each of them as for a whole batch.
@@ -34,6 +42,12 @@ def expire_commands() -> None:
 def release_held() -> None:
     """Let commands go that nothing holds back any more."""
     restraint.release_due()
+
+
+@shared_task
+def count_entries() -> None:
+    """Count what the entries of large commands add up to."""
+    tally.count_due()
 
 
 @shared_task

@@ -201,6 +201,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": timedelta(seconds=2),
         "options": {"expires": 5},
     },
+    "count entries": {
+        "task": "commands.tasks.count_entries",
+        "schedule": timedelta(seconds=5),
+        "options": {"expires": 5},
+    },
     "write to approvers": {
         "task": "commands.tasks.tell_approvers",
         "schedule": timedelta(seconds=20),

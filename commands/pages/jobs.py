@@ -10,23 +10,22 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 
-from commands import progress, queue, retry, selectors
+from commands import progress, queue, retry, selectors, tally
 from commands.models import Command, QueueEntry
 from commands.pages import approvals, states
 from commands.pages.states import LOOKS, UNFINISHED, State
 from mdm import retention
+from mdm.accounts.rights import EVERYWHERE, Where
 from mdm.audit.actor import Actor
 from mdm.pages.frame import action, is_fragment, page, say, table_page
 from mdm.tables import Choices, Column, Filter, Table
-
-_REFUSED = (State.ERROR.value, State.COMMAND_FORMAT_ERROR.value)
 
 
 @page("command.read")
 def jobs(request: HttpRequest) -> HttpResponse:
     actor = Actor.of(request)
     view = JOBS.view(request, selectors.jobs(actor))
-    add_counts(view.rows, selectors.seen(actor))
+    add_counts(view.rows, actor.where("command.read"))
     return table_page(request, "commands/jobs.html", view)
 
 
@@ -35,18 +34,16 @@ def job(request: HttpRequest, job_uuid: uuid.UUID) -> HttpResponse:
     """Progress by state, who is where, failures by reason; the top stays true while it is open."""
     actor = Actor.of(request)
     command = get_object_or_404(selectors.jobs(actor), uuid=job_uuid)
-    add_counts([command], selectors.seen(actor))
-    counts: dict[str, int] = command.counts  # type: ignore[attr-defined]
+    summary = progress.summary(command, actor.where("command.read"))
+    counts = summary.states
     context = {
         "command": command,
-        "counts": counts,
+        "summary": summary,
         "legend": [(each.value, counts[each.value]) for each in LOOKS if each.value in counts],
         "total": sum(counts.values()),
         "busy": any(counts.get(state) for state in UNFINISHED),
         "waiting": sum(counts.get(state.value, 0) for state in queue.CANCELLABLE),
-        "failures": _failures(command, counts, actor),
         "failed": _failed(command, counts, actor),
-        "pace": _pace(command, counts, actor),
         "retries": command.retries.order_by("-id")[:5],
         "retried": Command.objects.filter(retries=command).first(),
         "thinned": command.created_at < retention.limit(),
@@ -73,20 +70,16 @@ def cancel_rest(request: HttpRequest, job_uuid: uuid.UUID) -> HttpResponse:
 @page("command.read")
 def running(request: HttpRequest) -> HttpResponse:
     """The counter in the top bar: commands that someone asked for today and that go on."""
-    count = selectors.going_on(Actor.of(request))[: _MANY + 1].count()
-    words = f"more than {_MANY:,}" if count > _MANY else f"{count:,}"
-    return render(request, "commands/running.html", {"count": count, "words": words})
+    count = sum(progress.going_on(Actor.of(request).where("command.read")).values())
+    return render(request, "commands/running.html", {"count": count})
 
 
-_MANY = 10_000
-
-
-def add_counts(commands: Iterable[Command], seen: QuerySet[QueueEntry] | None = None) -> None:
-    """Give each command its `counts` by state and their `total`, of all its entries or of those
-    that someone may see.
+def add_counts(commands: Iterable[Command], where: Where = EVERYWHERE) -> None:
+    """Give each command its `counts` by state and their `total`, of its entries for devices that
+    `where` covers.
     """
     listed = list(commands)
-    counts = progress.states(listed, seen)
+    counts = progress.states(listed, where)
     for command in listed:
         command.counts = counts.get(command.pk, {})  # type: ignore[attr-defined]
         command.total = sum(command.counts.values())  # type: ignore[attr-defined]
@@ -95,7 +88,7 @@ def add_counts(commands: Iterable[Command], seen: QuerySet[QueueEntry] | None = 
 def describe(entries: Iterable[QueueEntry]) -> None:
     """Give each entry its `why`, the device's own words where it failed, and when it moved."""
     listed = list(entries)
-    failed = [entry for entry in listed if entry.state in _REFUSED]
+    failed = [entry for entry in listed if entry.state in progress.REFUSED]
     said = progress.errors(failed) if failed else {}
     for entry in listed:
         error = said.get((entry.enrollment_id, entry.command_uuid), "")
@@ -103,24 +96,12 @@ def describe(entries: Iterable[QueueEntry]) -> None:
         entry.moved_at = states.moved_at(entry)  # type: ignore[attr-defined]
 
 
-def _failures(command: Command, counts: dict[str, int], actor: Actor) -> list[tuple[str, int]]:
-    """Reasons with how often they were given, the most frequent first."""
-    if not any(counts.get(state) for state in _REFUSED):
-        return []
-    return progress.reasons(command, actor.where("command.read"))
-
-
 def _failed(command: Command, counts: dict[str, int], actor: Actor) -> int:
-    """Where it can be tried again."""
-    if not any(counts.get(state.value) for state in retry.FAILED):
-        return 0
-    return retry.can_be_retried(actor, command)
-
-
-def _pace(command: Command, counts: dict[str, int], actor: Actor) -> progress.Pace | None:
-    if not any(counts.get(state.value) for state in queue.ANSWERED):
-        return None
-    return progress.pace(command, selectors.seen(actor))
+    """At how many it can be tried again; where they are many, at how many it failed, as the next
+    page looks at each of them.
+    """
+    failed = sum(counts.get(state.value, 0) for state in retry.FAILED)
+    return failed if failed > tally.LARGE else failed and retry.can_be_retried(actor, command)
 
 
 def _mark(counts: dict[str, int]) -> str:

@@ -6,10 +6,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from django.db.models import Count
 from django.urls import reverse
 
-from commands import progress, selectors
+from commands import progress
 from commands.models import Command
 from mdm.audit.actor import Actor
 from mdm.navigation import Work
@@ -18,11 +17,10 @@ _SHOWN = 20
 
 
 def going_on(actor: Actor) -> Iterator[Work]:
-    seen = selectors.seen(actor)
-    counted = selectors.going_on(actor).order_by().values_list("command").annotate(count=Count("*"))
-    left = dict(counted.order_by("-command")[:_SHOWN])
-    commands = list(Command.objects.filter(pk__in=left))
-    states = progress.states(commands, seen) if commands else {}
+    where = actor.where("command.read")
+    left = progress.going_on(where)
+    commands = list(Command.objects.filter(pk__in=sorted(left)[-_SHOWN:]).order_by("-pk"))
+    states = progress.states(commands, where)
     for command in commands:
         total = sum(states[command.pk].values())
         done = max(0, total - left[command.pk])

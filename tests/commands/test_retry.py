@@ -1,15 +1,13 @@
-"""Trying again what failed, and how long answers took."""
+"""Trying again what failed."""
 
 from __future__ import annotations
-
-from datetime import timedelta
 
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from commands import progress, queue, retry, selectors
+from commands import queue, retry, selectors
 from commands.models import Asked, Command, QueueEntry
 from enrollment.wire.profile import PROFILE_IDENTIFIER
 from mdm.accounts.rights import Role
@@ -195,32 +193,6 @@ def test_the_api_tries_again(fleet, locked):
     assert answer.json()["queued"] == 2
     locked.entries.update(state=State.ACKNOWLEDGED)
     assert client.post(f"/api/v1/commands/{locked.uuid}/retry/").status_code == 409
-
-
-def test_half_of_the_answers_and_the_slowest_of_those_that_someone_sees(fleet):
-    ids = [machine.enrollment.pk for machine in fleet]
-    command = queue.enqueue(
-        ADMIN, request_type="SecurityInfo", parameters={}, enrollments=ids
-    ).command
-    everything = QueueEntry.objects.all()
-    assert progress.pace(command, everything) is None
-    for pk, seconds in zip(ids[:3], (2, 90, 5), strict=True):
-        QueueEntry.objects.filter(enrollment=pk).update(
-            state=State.ACKNOWLEDGED,
-            finished_at=command.created_at + timedelta(seconds=seconds),
-        )
-
-    pace = progress.pace(command, everything)
-
-    assert pace is not None
-    assert pace.median == timedelta(seconds=5)
-    assert [entry.enrollment_id for entry in pace.slowest] == [ids[1], ids[2], ids[0]]
-    few = progress.pace(command, everything.filter(enrollment=ids[0]))
-    assert few is not None
-    assert few.median == timedelta(seconds=2)
-    page = signed_in(someone(Role.ADMIN)).get(f"/commands/{command.uuid}/").content.decode()
-    assert "Half of the answers came within" in page
-    assert "1 min 30 s" in page
 
 
 # Any property list will do.
