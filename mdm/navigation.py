@@ -170,6 +170,7 @@ _panels: list[Panel] = []
 _parts: list[Part] = []
 _events: list[Events] = []
 _attention: list[Callable[[], Iterable[Attention]]] = []
+_counted_attention: list[Callable[[], Iterable[Attention]]] = []
 _expiries: list[Callable[[], Iterable[Expiry]]] = []
 _numbers: list[tuple[int, Callable[[], Number]]] = []
 _finders: list[Finder] = []
@@ -197,10 +198,13 @@ def add_events(source: Events) -> None:
         _events.append(source)
 
 
-def add_attention(source: Callable[[], Iterable[Attention]]) -> None:
-    """`source` is asked on each view of the overview: a query or two, never a call outside."""
-    if source not in _attention:
-        _attention.append(source)
+def add_attention(source: Callable[[], Iterable[Attention]], *, counts: bool = False) -> None:
+    """`source` is asked on each view of the overview: a query or two, never a call outside. One
+    that `counts` devices is asked once a minute instead where they are many.
+    """
+    sources = _counted_attention if counts else _attention
+    if source not in sources:
+        sources.append(source)
 
 
 def add_expiries(source: Callable[[], Iterable[Expiry]]) -> None:
@@ -210,7 +214,9 @@ def add_expiries(source: Callable[[], Iterable[Expiry]]) -> None:
 
 
 def add_number(source: Callable[[], Number], order: int) -> None:
-    """For those who have the right "server.read"; asked on each view of the overview."""
+    """For those who have the right "server.read"; asked on each view of the overview, or once a
+    minute where devices are many.
+    """
     if all(source is not known for _, known in _numbers):
         _numbers.append((order, source))
 
@@ -251,9 +257,13 @@ def events(device: Any, before: datetime, limit: int) -> list[Event]:
 
 
 def attention() -> list[Attention]:
-    """Everything that needs an admin now, the gravest first."""
-    found = [item for source in _attention for item in source()]
-    return sorted(found, key=lambda item: item.tone != "danger")
+    """Everything that needs an admin now."""
+    return [item for source in _attention for item in source()]
+
+
+def counted_attention() -> list[Attention]:
+    """The same of the sources that count devices."""
+    return [item for source in _counted_attention for item in source()]
 
 
 def expiries() -> list[Expiry]:

@@ -5,29 +5,26 @@ first-run checklist until all of it worked (`mdm/health/probes.py`).
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import date, datetime, time, timedelta
+from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.db.models import Count
-from django.db.models.functions import TruncDate
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils import timezone
 
-from mdm import navigation, scope, standing
+from mdm import navigation
 from mdm.accounts.models import Grant
-from mdm.accounts.rights import Where
 from mdm.audit.actor import Actor
 from mdm.health import probes, readings, things
 from mdm.health.probes import Line
-from mdm.models import Device, EnrollmentPeriod, Quarantine
-from mdm.navigation import Attention, Expiry, Number
-from mdm.pages import health
+from mdm.models import Device, Quarantine
+from mdm.navigation import Attention, Expiry
+from mdm.pages import figures, health
+from mdm.pages.figures import Figures
 from mdm.pages.frame import page
 from mdm.push import certificate
 
-_DAYS = 30
 _SOON = timedelta(days=30)
 
 
@@ -35,20 +32,23 @@ _SOON = timedelta(days=30)
 def overview(request: HttpRequest) -> HttpResponse:
     actor = Actor.of(request)
     seen = actor.where("device.read")
+    whole = "server.read" in actor
+    found = figures.of(seen, whole=whole)
     context = {
-        "numbers": _numbers(seen, whole="server.read" in actor),
-        "enrollments": _enrollments_by_day(timezone.localdate(), seen),
+        "numbers": figures.numbers(found, whole=whole),
+        "counted_at": found.at,
+        "enrollments": _enrollments(found),
         "held": [] if seen.everywhere else _held(actor),
-        **(_server() if "server.read" in actor else {}),
+        **(_server(found) if whole else {}),
     }
     return render(request, "mdm/overview.html", context)
 
 
-def _server() -> dict[str, object]:
+def _server(found: Figures) -> dict[str, object]:
     """What is the business of those who look after the server."""
     lines = probes.lines()
     first_run = probes.first_run(lines)
-    attention = [*health_attention(), *navigation.attention()]
+    attention = [*health_attention(), *navigation.attention(), *found.attention]
     if not first_run:
         attention = [*_broken(lines), *attention]
     return {
@@ -65,45 +65,11 @@ def _held(actor: Actor) -> list[Grant]:
     return list(Grant.objects.current().filter(user=actor.user_id).select_related("group"))
 
 
-def _numbers(seen: Where, *, whole: bool) -> list[Number]:
-    """Four of them: for who sees the whole server with what other apps count, else with the devices
-    that are about to come."""
-    now = timezone.now()
-    count = scope.within(Device.objects.all(), seen, "serial_number").aggregate(
-        **{
-            word: Count("pk", filter=standing.condition(word, now))
-            for word in ("managed", "quiet", "suspect", "awaiting")
-        }
-    )
-    coming = f"; {count['awaiting']:,} more on the way" if whole and count["awaiting"] else ""
-    own = [
-        Number(label, count[word], icon, words, f"{reverse('devices')}?state={word}")
-        for word, label, icon, words in (
-            ("managed", "Managed", "circle-check", f"enrolled now{coming}"),
-            ("quiet", "Quiet", "zzz", "no contact for 7 days"),
-            ("suspect", "Suspect", "alert-triangle", "push problem or quarantine"),
-            ("awaiting", "Awaiting", "hourglass", "enrollment not complete"),
-        )
-    ]
-    return [*own[:3], *navigation.numbers()] if whole else own
-
-
-def _enrollments_by_day(today: date, seen: Where) -> dict[str, object]:
-    """Completed enrollments of the last 30 days, as the viewer's zone has them, ready for the chart
-    and its table.
-    """
-    first = today - timedelta(days=_DAYS - 1)
-    periods = EnrollmentPeriod.objects.filter(
-        completed_at__gte=datetime.combine(first, time.min, timezone.get_current_timezone()),
-        enrollment__parent__isnull=True,
-    )
-    found = dict(
-        scope.within(periods, seen, "enrollment__device__serial_number")
-        .values_list(TruncDate("completed_at"))
-        .annotate(count=Count("id"))
-    )
-    days = [first + timedelta(days=number) for number in range(_DAYS)]
-    values = [found.get(day, 0) for day in days]
+def _enrollments(found: Figures) -> dict[str, object]:
+    """Completed enrollments of the last 30 days, ready for the chart and its table."""
+    first = timezone.localdate() - timedelta(days=figures.DAYS - 1)
+    days = [first + timedelta(days=number) for number in range(figures.DAYS)]
+    values = found.by_day(first)
     return {
         "labels": [f"{day:%b} {day.day}" for day in days],
         "values": values,

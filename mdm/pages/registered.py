@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mdm import navigation
 from mdm.navigation import Entry, Panel, Part
-from mdm.pages import acts, overview, panels, webhooks
+from mdm.pages import acts, figures, overview, panels, webhooks
 
 
 def register() -> None:
@@ -36,10 +36,11 @@ def register() -> None:
     for attention in (
         overview.push_certificate_attention,
         overview.quarantine_attention,
-        overview.push_problem_attention,
         overview.audit_attention,
         webhooks.attention,
     ):
         navigation.add_attention(attention)
+    navigation.add_attention(overview.push_problem_attention, counts=True)
+    figures.register()
     navigation.add_expiries(overview.push_certificate_expiry)
     navigation.add_expiries(overview.identities_expiry)

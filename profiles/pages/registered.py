@@ -20,7 +20,7 @@ def register() -> None:
     navigation.add_part(
         Part("group.members.bulk", "profiles/members_bulk.html", right="group.edit")
     )
-    navigation.add_attention(overview.unassigned_attention)
-    navigation.add_attention(overview.waiting_attention)
-    navigation.add_attention(overview.misfit_attention)
+    navigation.add_attention(overview.unassigned_attention, counts=True)
+    navigation.add_attention(overview.waiting_attention, counts=True)
+    navigation.add_attention(overview.misfit_attention, counts=True)
     navigation.add_number(overview.unassigned_number, 10)
