@@ -4,7 +4,6 @@ they failed; as `commands/tally.py` has it where a command is large, and someone
 
 from __future__ import annotations
 
-import json
 import uuid
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -12,13 +11,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import connection
-from django.db.models import Aggregate, Count, DateTimeField, QuerySet
+from django.db.models import Count, QuerySet
 from django.utils import timezone
 
 from commands import tally
 from commands.models import Command, QueueEntry, Reply, Tally
-from commands.queue import ANSWERED, TO_THE_SERIAL_NUMBER
+from commands.queue import TO_THE_SERIAL_NUMBER
+from commands.tally import Counted
 from mdm.accounts.rights import EVERYWHERE, Where
 from mdm.scope import within
 
@@ -26,13 +25,6 @@ REFUSED = (QueueEntry.State.ERROR, QueueEntry.State.COMMAND_FORMAT_ERROR)
 
 _NOTHING = timedelta(0)
 _LATELY = timedelta(days=1)
-
-
-class _Median(Aggregate):
-    """The value in the middle."""
-
-    template = "percentile_disc(0.5) WITHIN GROUP (ORDER BY %(expressions)s)"
-    output_field = DateTimeField()
 
 
 def states(commands: Iterable[Command], where: Where = EVERYWHERE) -> dict[int, dict[str, int]]:
@@ -103,42 +95,25 @@ class Summary:
 def summary(command: Command, where: Where) -> Summary:
     """How far it has come on the devices that `where` covers."""
     kept = tally.of([command.pk]).get(command.pk) if where.everywhere else None
-    if kept is None:
-        return _summary_now(command, where)
-    slowest = _described(where).filter(pk__in=kept.slowest).order_by("-finished_at")
+    found = kept or tally.count(command.pk, where)
     return Summary(
-        states=kept.states,
-        pace=_pace(command, kept.median_at, slowest),
-        reasons=_in_order(kept.errors),
-        counted_at=kept.counted_at,
+        states=found.states,
+        pace=_pace(command, found),
+        reasons=_in_order(found.errors),
+        counted_at=kept.counted_at if kept else None,
     )
 
 
-def _summary_now(command: Command, where: Where) -> Summary:
-    counts = states([command], where)[command.pk]
-    pace, reasons = None, []
-    if any(counts.get(state) for state in ANSWERED):
-        answered = _described(where).filter(command=command, state__in=ANSWERED)
-        middle = answered.aggregate(at=_Median("finished_at"))["at"]
-        pace = _pace(command, middle, answered.order_by("-finished_at")[:3])
-    if any(counts.get(state) for state in REFUSED):
-        reasons = _reasons(command, where)
-    return Summary(states=counts, pace=pace, reasons=reasons)
-
-
-def _described(where: Where) -> QuerySet[QueueEntry]:
-    return _entries(where).select_related("enrollment__device").defer("sealed_payload")
-
-
-def _pace(command: Command, middle: datetime | None, slowest: Iterable[QueueEntry]) -> Pace | None:
-    if middle is None:
+def _pace(command: Command, found: Tally | Counted) -> Pace | None:
+    if found.median_at is None:
         return None
     began = max(filter(None, (command.created_at, command.starts_at)))
-    listed = list(slowest)
-    for entry in listed:
+    rows = QueueEntry.objects.filter(pk__in=found.slowest).order_by("-finished_at")
+    slowest = list(rows.select_related("enrollment__device").defer("sealed_payload"))
+    for entry in slowest:
         answered_at = entry.finished_at or began
         entry.took = max(answered_at - began, _NOTHING)  # type: ignore[attr-defined]
-    return Pace(max(middle - began, _NOTHING), listed)
+    return Pace(max(found.median_at - began, _NOTHING), slowest)
 
 
 def errors(entries: Iterable[QueueEntry]) -> dict[tuple[int, uuid.UUID], str]:
@@ -154,30 +129,6 @@ def errors(entries: Iterable[QueueEntry]) -> dict[tuple[int, uuid.UUID], str]:
         for reply in replies.only("enrollment_id", "command_uuid", "error_chain")
         if (reply.enrollment_id, reply.command_uuid) in pairs
     }
-
-
-def _reasons(command: Command, where: Where) -> list[tuple[str, int]]:
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """
-            SELECT r.error_chain -> 0, count(*)
-            FROM commands_queueentry q
-            LEFT JOIN commands_reply r USING (enrollment_id, command_uuid)
-            WHERE q.command_id = %s AND q.state IN ('Error', 'CommandFormatError')
-                  AND (%s OR EXISTS (
-                      SELECT 1
-                      FROM mdm_enrollment e
-                      JOIN mdm_device d ON d.id = e.device_id
-                      JOIN mdm_groupmember m ON m.serial_number = d.serial_number
-                      WHERE e.id = q.enrollment_id AND m.group_id = ANY (%s)))
-            GROUP BY 1 ORDER BY 2 DESC LIMIT 20
-            """,
-            [command.pk, where.everywhere, list(where.groups)],
-        )
-        rows = cursor.fetchall()
-    return _in_order(
-        (json.loads(first) if isinstance(first, str) else first, count) for first, count in rows
-    )
 
 
 def _in_order(errors: Iterable[Sequence[Any]]) -> list[tuple[str, int]]:

@@ -4,13 +4,15 @@ what is known of receivers in `facts.py`.
 
 from __future__ import annotations
 
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import OuterRef, QuerySet, Subquery
 
 from commands import catalog
 from commands.models import Command, QueueEntry, Reply
 from commands.queue import COMMAND, TO_THE_SERIAL_NUMBER
+from mdm.accounts.rights import Where
 from mdm.audit.actor import Actor
 from mdm.audit.record import allow
+from mdm.models import GroupMember
 from mdm.scope import within
 from mdm.secrets import unseal
 
@@ -22,9 +24,24 @@ def seen(actor: Actor) -> QuerySet[QueueEntry]:
 
 def jobs(actor: Actor) -> QuerySet[Command]:
     """The commands of which `actor` may see an entry at least."""
-    if actor.where("command.read").everywhere:
+    where = actor.where("command.read")
+    if where.everywhere:
         return Command.objects.all()
-    return Command.objects.filter(Exists(seen(actor).filter(command=OuterRef("pk"))))
+    entries = seen(actor)
+    if not _is_large(where):
+        return Command.objects.filter(pk__in=entries.values("command"))
+    # Of a large group most commands have an entry, found at once where each command is asked for
+    # its own; joined, all entries of all commands would be read.
+    first = entries.filter(command=OuterRef("pk")).values("pk")[:1]
+    return Command.objects.alias(seen=Subquery(first)).filter(seen__isnull=False)
+
+
+def _is_large(where: Where) -> bool:
+    members = GroupMember.objects.filter(group__in=where.groups).values("pk")
+    return members[: _LARGE + 1].count() > _LARGE
+
+
+_LARGE = 2000
 
 
 def entries(rows: QuerySet[QueueEntry] | None = None) -> QuerySet[QueueEntry]:

@@ -142,15 +142,15 @@ class Table:
                 return column, asked.startswith("-")
         return None, False
 
-    def view(self, request: HttpRequest, rows: QuerySet[Any]) -> View:
-        """One page of `rows` as the request's query asks for it."""
+    def view(self, request: HttpRequest, rows: QuerySet[Any], cap: int = COUNT_CAP) -> View:
+        """One page of `rows` as the request's query asks for it; counted up to `cap`."""
         query = request.GET
         actor = Actor.of(request)
         table = self.for_actor(actor)
         narrowed = table.narrow(rows, query)
-        everything = narrowed.order_by().values("pk")[: COUNT_CAP + 1]
-        count = min(everything.count(), COUNT_CAP + 1)
-        pages = max(1, -(-min(count, COUNT_CAP) // self.page_size))
+        everything = narrowed.order_by().values("pk")[: cap + 1]
+        count = everything.count()
+        pages = max(1, -(-min(count, cap) // self.page_size))
         page = _whole(query.get("page", ""), 1, pages)
         start = (page - 1) * self.page_size
         views = [each for each in named_views.seen(actor, self.slug) if table.may_show(each)]
@@ -165,6 +165,7 @@ class Table:
             path=request.path,
             rows=self._page(narrowed, query, start) if count else [],
             count=count,
+            cap=cap,
             page=page,
             pages=pages,
             hidden=frozenset(chosen.hidden if chosen else self.extra),
@@ -229,6 +230,7 @@ class View:
     path: str
     rows: list[Any]
     count: int
+    cap: int
     page: int
     pages: int
     hidden: frozenset[str] = frozenset()
@@ -314,12 +316,12 @@ class View:
 
     @property
     def capped(self) -> bool:
-        return self.count > COUNT_CAP
+        return self.count > self.cap
 
     @property
     def count_words(self) -> str:
         if self.capped:
-            return f"more than {COUNT_CAP:,}"
+            return f"more than {self.cap:,}"
         return f"{self.count:,}"
 
     @property

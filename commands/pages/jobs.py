@@ -18,14 +18,19 @@ from mdm import retention
 from mdm.accounts.rights import EVERYWHERE, Where
 from mdm.audit.actor import Actor
 from mdm.pages.frame import action, is_fragment, page, say, table_page
-from mdm.tables import Choices, Column, Filter, Table
+from mdm.tables import COUNT_CAP, Choices, Column, Filter, Table
+
+_MANY = 1000
 
 
 @page("command.read")
 def jobs(request: HttpRequest) -> HttpResponse:
     actor = Actor.of(request)
-    view = JOBS.view(request, selectors.jobs(actor))
-    add_counts(view.rows, actor.where("command.read"))
+    where = actor.where("command.read")
+    # Of a group's devices each command is looked for.
+    cap = COUNT_CAP if where.everywhere else _MANY
+    view = JOBS.view(request, selectors.jobs(actor), cap)
+    add_counts(view.rows, where)
     return table_page(request, "commands/jobs.html", view)
 
 
