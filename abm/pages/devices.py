@@ -27,6 +27,7 @@ from abm.models import AbmDevice, Definition, Server, Wish
 from abm.pages import progress, sync, words
 from abm.serials import is_serial
 from mdm import csv_export, selection, standing
+from mdm.audit.actor import Actor
 from mdm.models import Device, Enrollment, Group, GroupMember
 from mdm.pages.frame import action, complain, is_fragment, page, table_page
 from mdm.search import Contains
@@ -276,7 +277,7 @@ def _emptiness(rows: Sequence[AbmDevice]) -> dict[str, object]:
 def _exported(request: HttpRequest, rows: Rows, what: str) -> HttpResponseBase:
     if what == "serials":
         return _serials(rows)
-    return csv_export.response(TABLE, whole(rows), "abm-devices.csv")
+    return csv_export.response(Actor.of(request), TABLE, whole(rows), "abm-devices.csv")
 
 
 def _serials(rows: Rows) -> StreamingHttpResponse:

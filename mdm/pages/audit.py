@@ -58,7 +58,7 @@ def _export(request: HttpRequest, table: Table, rows: Any, name: str) -> HttpRes
     chosen = {key: request.GET[key][:100] for key in table.keys if request.GET.get(key)}
     exports.note(Actor.of(request), table.many, {"format": "csv", **chosen})
     rows = table.sort(table.narrow(rows, request.GET), request.GET)
-    return csv_export.response(table, rows, f"{name}.csv")
+    return csv_export.response(Actor.of(request), table, rows, f"{name}.csv")
 
 
 def _changes(found: AuditEvent) -> Iterator[tuple[str, str | None, str | None]]:

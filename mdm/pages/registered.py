@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mdm import navigation
+from mdm import csv_export, navigation
 from mdm.navigation import Entry, Panel, Part
 from mdm.pages import acts, figures, overview, panels, webhooks
 
@@ -42,5 +42,6 @@ def register() -> None:
         navigation.add_attention(attention)
     navigation.add_attention(overview.push_problem_attention, counts=True)
     figures.register()
+    navigation.add_work(csv_export.going_on)
     navigation.add_expiries(overview.push_certificate_expiry)
     navigation.add_expiries(overview.identities_expiry)

@@ -12,6 +12,7 @@ from django.test import Client
 from django.utils import timezone
 
 from abm.models import AbmDevice
+from mdm import csv_export
 from mdm.accounts.rights import Role
 from mdm.models import Device, Enrollment, Group, GroupMember, NamedView, Quarantine
 from tests.abm.pages.conftest import Connect, Listed, connect, listed
@@ -330,3 +331,21 @@ def test_the_search_of_the_top_bar_goes_straight_to_the_only_match(
     # What no index helps with is the list's.
     assert signed_in.get("/search/?q=C0")["Location"] == "/devices/?q=C0"
     assert signed_in.get("/search/?q=")["Location"] == "/devices/"
+
+
+def test_a_long_file_is_in_the_list_of_what_goes_on_until_it_was_sent(
+    signed_in: Client, enroll: Enroll, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(csv_export, "PIECE", 2)
+    for number in range(5):
+        enroll(f"S{number}")
+    file = iter(signed_in.get("/devices/export.csv").streaming_content)
+    pieces = [next(file), next(file)]
+
+    [going_on] = signed_in.get("/work/").context["work"]
+    assert (going_on.what, going_on.url) == ("Export of devices", "/devices/")
+    assert going_on.words == "2 of 5 rows"
+    assert list(people_signed_in(someone(Role.ADMIN)).get("/work/").context["work"]) == []
+    pieces += file
+    assert b"".join(pieces).count(b"\r\n") == 6
+    assert list(signed_in.get("/work/").context["work"]) == []
