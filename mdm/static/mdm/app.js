@@ -232,6 +232,7 @@
     care(document);
     document.querySelector("[aria-invalid=true]")?.focus();
   });
+  // Without a delay (htmx-config), so that what was swapped in is cared for before anyone clicks it.
   document.addEventListener("htmx:afterSettle", (event) => {
     care(event.target);
     if (event.target.id === "drawer-body" && !drawer().open) drawer().showModal();
