@@ -27,6 +27,7 @@ _FILES = {
     "@tabler/core/dist/js/tabler.min.js": "vendor/tabler.min.js",
     "htmx.org/dist/htmx.min.js": "vendor/htmx.min.js",
     "chart.js/dist/chart.umd.min.js": "vendor/chart.umd.min.js",
+    "@zxing/library/umd/index.min.js": "vendor/zxing.min.js",
 }
 # What only tests need: built beside the static files, not among them.
 _FOR_TESTS = {"axe-core/axe.min.js": "axe.min.js"}
