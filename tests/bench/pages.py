@@ -21,6 +21,7 @@ if __name__ == "__main__":
 
 from django.db import connection, reset_queries
 from django.test import Client
+from django.utils import timezone
 
 from mdm.audit.actor import Actor
 
@@ -121,10 +122,13 @@ def _time(client: Client, path: str) -> None:
 def _fill(devices: int, finished: int) -> dict[str, str]:
     """Full tables; for the beginning of an address the id of something there."""
     from abm.models import Server, SyncRun
-    from commands import queue
-    from commands.models import Command, QueueEntry
+    from commands import queue, tally
+    from commands.models import Command, QueueEntry, Tally
     from enrollment import links
+    from mdm.health import readings
+    from mdm.health.models import Reading
     from mdm.models import Device, Group
+    from mdm.pages import figures
     from profiles import editing, following, giving, groups
     from profiles.wire.content import new_content
     from tests.bench import fleet
@@ -148,7 +152,16 @@ def _fill(devices: int, finished: int) -> dict[str, str]:
     link = links.create(ADMIN, name="Bench", max_uses=30)
     with connection.cursor() as cursor:
         cursor.execute(_HALF_DONE, [sent.command.pk])
+        # No fleet changes all its rows at once, as was done here: the dead ones would stay.
+        cursor.execute("VACUUM FULL ANALYZE mdm_device, mdm_enrollment")
         cursor.execute("VACUUM ANALYZE")
+    # What workers do meanwhile.
+    with connection.cursor() as cursor:
+        cursor.execute(_TALLIES)
+    Tally.objects.update(due_at=timezone.now())
+    tally.count_due()
+    Reading.objects.filter(name=figures.NAME).delete()
+    readings.take_due()
     device = Device.objects.filter(enrollment=enrollments[0]).get()
     return {
         "/abm/assignment/": str(server.pk),
@@ -190,6 +203,11 @@ _ROWS = (
               'command.send', 'command', n::text
        FROM generate_series(1, 2 * %(count)s) n""",
 )
+# The history was written without asking the queue.
+_TALLIES = """
+INSERT INTO commands_tally (command_id, states, unfinished, slowest, errors)
+SELECT command_id, '{}', 0, '[]', '[]' FROM commands_queueentry
+GROUP BY 1 HAVING count(*) > 1000 ON CONFLICT DO NOTHING"""
 _HALF_DONE = """
 UPDATE commands_queueentry
 SET sent_at = now(),
