@@ -105,9 +105,11 @@ def count(command_id: int, where: Where = EVERYWHERE) -> Counted:
 
 
 def _keep(command_id: int) -> None:
+    command = Command.objects.filter(pk=command_id).first()
+    if command is None:
+        return  # its time was over just now (commands/retention.py)
     counted = asdict(count(command_id))
-    created_at = Command.objects.values_list("created_at", flat=True).get(pk=command_id)
-    age = counted["counted_at"] - created_at
+    age = counted["counted_at"] - command.created_at
     # A late answer still moves an entry that expired, so that commands without unfinished entries
     # are counted too, once in a while.
     most = _OPEN if counted["unfinished"] else _OVER
