@@ -188,6 +188,11 @@ def restore(actor: Actor, name: str) -> None:
             record(actor, "health.restore", subject_kind="probe", subject_id=name)
 
 
+def hold(name: str) -> None:
+    """Lock what was found of it until the transaction ends."""
+    _row(name).select_for_update().get()
+
+
 # --- What workers do -----------------------------------------------------------------------------
 
 

@@ -51,7 +51,7 @@ EXAMPLES = settings(
 )
 # What stands in an address for a thing that is there; the rest is looked up.
 PLACES = {"number": 1, "section": "DeviceInformation"}
-NAMES = ("id", "uuid", "serial_number", "token_key", "request_type")
+NAMES = ("id", "uuid", "serial_number", "token_key", "request_type", "name")
 # What examples call a device, and what it is called here.
 SERIAL_NUMBER = ("C02XK1ABJG5H", "S1")
 
