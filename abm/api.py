@@ -64,6 +64,7 @@ class ServerViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Resource[S
         "new_key": "abm.connect",
         "token": "server.read",
         "post token": "abm.connect",
+        "check_token": "abm.sync",
         "sync": "abm.sync",
         "assignment": "server.read",
         "pause_assignment": "abm.assign.pause",
@@ -148,6 +149,15 @@ class ServerViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Resource[S
         if latest is None:
             raise NotFound("No token was uploaded for this server.")
         return Response(UploadSerializer(latest).data)
+
+    @extend_schema(request=None, responses={202: UploadSerializer})
+    @action(detail=True, methods=["post"], url_path="token/check")
+    def check_token(self, request: Request, **kwargs: Any) -> Response:
+        """Ask Apple again about an uploaded token that waits for it."""
+        waiting = tokens.check_again(Actor.of(request), self.get_object())
+        if waiting is None:
+            raise Conflict("No token waits to be checked: upload one.")
+        return Response(UploadSerializer(waiting).data, status=status.HTTP_202_ACCEPTED)
 
     @extend_schema(request=SyncSerializer, responses={202: RunSerializer})
     @action(detail=True, methods=["post"])

@@ -84,7 +84,7 @@ class HealthView(APIView):
         return Response(HealthSerializer(told).data)
 
 
-class ReasonSerializer(serializers.Serializer[Any]):
+class DismissalSerializer(serializers.Serializer[Any]):
     """Why a step need not be done."""
 
     because = serializers.CharField(max_length=probes.LONGEST_REASON)
@@ -133,7 +133,7 @@ class HealthCheckViewSet(Resource[Any]):
         return self._now(status.HTTP_202_ACCEPTED)
 
     @extend_schema(
-        request=ReasonSerializer,
+        request=DismissalSerializer,
         responses=ProbeSerializer,
         parameters=[_NAME],
         examples=[asking("Done otherwise", because="We take snapshots of the volume.")],
@@ -141,7 +141,7 @@ class HealthCheckViewSet(Resource[Any]):
     @action(detail=True, methods=["post"])
     def dismiss(self, request: Request, **kwargs: Any) -> Response:
         """Take the step off the checklist: this is done otherwise, or need not be."""
-        wanted = ReasonSerializer(data=request.data)
+        wanted = DismissalSerializer(data=request.data)
         wanted.is_valid(raise_exception=True)
         name = self.get_object().probe.name
         try:

@@ -20,8 +20,8 @@ class SearchedSerializer(serializers.Serializer[Any]):
     q = serializers.CharField(
         min_length=search.SHORTEST,
         max_length=search.LONGEST,
-        help_text="Any part of a serial number, UDID, name, model, user's name or asset tag. Shorter"
-        " text is in nearly everything: `devices/?search=` takes it.",
+        help_text="Any part of a serial number, UDID, name, model, user's name or asset tag."
+        " Shorter text is in nearly everything: `devices/?search=` takes it.",
     )
 
 
