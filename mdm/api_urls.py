@@ -40,6 +40,7 @@ from mdm.api.search import SearchView
 from mdm.api.sessions import SessionViewSet
 from mdm.api.tokens import TokenViewSet
 from mdm.api.webhooks import DeliveryViewSet, KindViewSet, WebhookViewSet
+from mdm.api.work import WorkViewSet
 from profiles.api import (
     DefaultViewSet,
     GroupViewSet,
@@ -87,6 +88,7 @@ router.register("people", PersonViewSet, basename="person")
 router.register("grants", GrantViewSet, basename="grant")
 router.register("rights", RightViewSet, basename="right")
 router.register("health-checks", HealthCheckViewSet, basename="healthcheck")
+router.register("work", WorkViewSet, basename="work")
 router.register("backups", BackupViewSet, basename="backup")
 
 urlpatterns: list[URLPattern | URLResolver] = [

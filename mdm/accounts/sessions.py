@@ -13,8 +13,8 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from mdm.accounts.models import User
-from mdm.audit.actor import Actor, Kind
-from mdm.audit.record import allow, record
+from mdm.audit.actor import Actor
+from mdm.audit.record import allow, record, somewhere
 
 
 def of(user: User) -> QuerySet[UserSession]:
@@ -27,13 +27,18 @@ def of(user: User) -> QuerySet[UserSession]:
 
 
 def end(actor: Actor, session: UserSession) -> None:
-    """Sign this browser out. Raises NotAllowed."""
+    """Sign a browser out, one's own or someone else's. Raises NotAllowed."""
+    if actor.user_id == session.user_id:
+        # Not with a token: one that was stolen would keep its owner out.
+        somewhere(actor, "session.end")
+    else:
+        allow(actor, "people.sign_out")
     _end(actor, session.user, [session])
 
 
 def end_others(actor: Actor, user: User, session_key: str | None) -> int:
-    """Sign `user` out everywhere but in the session with this key; how many that were. Raises
-    NotAllowed.
+    """Sign oneself out everywhere but in the session with this key, which takes no right; how many
+    sessions that were.
     """
     return _end(actor, user, of(user).exclude(session_key=session_key or ""))
 
@@ -42,14 +47,12 @@ def sign_out(actor: Actor, user: User) -> int:
     """Sign `user` out everywhere; how many sessions that were. API tokens stay as they are. Raises
     NotAllowed.
     """
+    allow(actor, "people.sign_out")
     return _end(actor, user, of(user))
 
 
 @transaction.atomic
 def _end(actor: Actor, user: User, sessions: Iterable[UserSession]) -> int:
-    # Nobody needs a right to sign out. A token that was stolen does not keep its owner out.
-    if actor.kind != Kind.PERSON or actor.user_id != user.pk:
-        allow(actor, "people.sign_out")
     ended = list(sessions)
     for each in ended:
         each.end()
