@@ -19,8 +19,11 @@ from mdm.accounts.models import User
 from mdm.accounts.rights import Role
 from mdm.audit.models import AuditEvent
 from mdm.health.models import ProbeResult
-from mdm.models import Enrollment
+from mdm.models import Enrollment, Escrow, Identity
+from tests.abm.pages.conftest import Connect, Listed, connect, listed
 from tests.people import signed_in, someone
+
+__all__ = ["connect", "listed"]
 
 pytestmark = pytest.mark.django_db
 
@@ -121,6 +124,40 @@ def test_a_device_is_asked_to_leave_management(api: APIClient, enroll: Any) -> N
     # What goes on tells of it.
     (work,) = call(api, "get", "work/", 200)
     assert (work["what"], work["done"], work["total"]) == ("RemoveProfile, by tests (ada)", 0, 1)
+
+
+def test_an_enrollment_tells_its_certificates_and_what_it_entrusted(
+    api: APIClient, enroll: Any
+) -> None:
+    enrollment = enroll("S1")
+    Identity.objects.create(
+        sha256=b"\x01" * 32,
+        certificate=b"DER",
+        binding="x",
+        expires_at=timezone.now(),
+        enrollment=enrollment,
+    )
+    Escrow.objects.create(
+        enrollment=enrollment,
+        kind=Escrow.Kind.BOOTSTRAP_TOKEN,
+        sealed=b"sealed",
+        received_at=timezone.now(),
+    )
+
+    shown = call(api, "get", f"enrollments/{enrollment.pk}/", 200)
+
+    assert [each["sha256"] for each in shown["identities"]] == ["01" * 32]
+    assert [set(each) for each in shown["escrow"]] == [{"kind", "received_at"}]
+
+
+def test_serial_numbers_are_looked_up(api: APIClient, connect: Connect, listed: Listed) -> None:
+    office = connect("Office")
+    listed("S1", office)
+    listed("S2", office, removed_at=timezone.now())
+
+    said = call(api, "post", "abm-devices/look-up/", 200, serial_numbers=["S9", "S2", "S1", "S9"])
+
+    assert said == {"listed": ["S1"], "removed": ["S2"], "unknown": ["S9"]}
 
 
 # --- People ---------------------------------------------------------------------------------------
