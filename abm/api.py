@@ -17,7 +17,7 @@ from rest_framework.exceptions import NotFound, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from abm import assignment, disowns, runs, servers, tokens
+from abm import assignment, disowns, known, runs, servers, tokens
 from abm.models import AbmDevice, Disown, DisownDevice, KeyPair, LedgerEntry, Server, SyncRun
 from abm.serializers import (
     AbmDeviceSerializer,
@@ -26,6 +26,7 @@ from abm.serializers import (
     DisownDeviceSerializer,
     DisownSerializer,
     DisownWithCountsSerializer,
+    KnownSerialsSerializer,
     LedgerSerializer,
     NewDisownSerializer,
     NewServerSerializer,
@@ -36,6 +37,7 @@ from abm.serializers import (
     ServerTokenSerializer,
     SyncSerializer,
     UploadSerializer,
+    WantedSerialsSerializer,
 )
 from abm.tokens import ServerTokenError, TokenRefused
 from mdm.api.answers import answer_with
@@ -64,6 +66,7 @@ class ServerViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Resource[S
         "new_key": "abm.connect",
         "token": "server.read",
         "post token": "abm.connect",
+        "check_token": "abm.sync",
         "sync": "abm.sync",
         "assignment": "server.read",
         "pause_assignment": "abm.assign.pause",
@@ -148,6 +151,15 @@ class ServerViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Resource[S
         if latest is None:
             raise NotFound("No token was uploaded for this server.")
         return Response(UploadSerializer(latest).data)
+
+    @extend_schema(request=None, responses={202: UploadSerializer})
+    @action(detail=True, methods=["post"], url_path="token/check")
+    def check_token(self, request: Request, **kwargs: Any) -> Response:
+        """Ask Apple again about an uploaded token that waits for it."""
+        waiting = tokens.check_again(Actor.of(request), self.get_object())
+        if waiting is None:
+            raise Conflict("No token waits to be checked: upload one.")
+        return Response(UploadSerializer(waiting).data, status=status.HTTP_202_ACCEPTED)
 
     @extend_schema(request=SyncSerializer, responses={202: RunSerializer})
     @action(detail=True, methods=["post"])
@@ -241,11 +253,26 @@ class AbmDeviceViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Resourc
     rights = {
         "list": "server.read",
         "retrieve": "server.read",
+        "look_up": "server.read",
     }
     queryset = AbmDevice.objects.all()
     serializer_class = AbmDeviceSerializer
     filterset_class = AbmDeviceFilter
     lookup_value_converter = "int"
+
+    @extend_schema(
+        request=WantedSerialsSerializer,
+        responses=KnownSerialsSerializer,
+        examples=[asking("Two of a delivery", serial_numbers=["C02XK1ABJG5H", "C02XK1ABJG5J"])],
+    )
+    @action(detail=False, methods=["post"], url_path="look-up")
+    def look_up(self, request: Request) -> Response:
+        """Which of many serial numbers ABM lists for our servers, once did, or never did."""
+        wanted = WantedSerialsSerializer(data=request.data)
+        wanted.is_valid(raise_exception=True)
+        # Each once, in their order.
+        found = known.look_up(list(dict.fromkeys(wanted.validated_data["serial_numbers"])))
+        return Response(KnownSerialsSerializer(found).data)
 
 
 class DisownViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Resource[Disown]):

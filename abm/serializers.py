@@ -252,3 +252,21 @@ class DisownWithCountsSerializer(DisownSerializer):
     @extend_schema_field(serializers.DictField(child=serializers.IntegerField()))
     def get_counts(self, disown: Disown) -> dict[str, int]:
         return disowns.counts(disown)
+
+
+class WantedSerialsSerializer(serializers.Serializer[Any]):
+    """Serial numbers to look up."""
+
+    serial_numbers = serializers.ListField(
+        child=serializers.CharField(max_length=64), allow_empty=False, max_length=100_000
+    )
+
+
+class KnownSerialsSerializer(serializers.Serializer[Any]):
+    """What is known of them."""
+
+    listed = serializers.ListField(child=serializers.CharField())
+    removed = serializers.ListField(
+        child=serializers.CharField(), help_text="Listed once, and not any more."
+    )
+    unknown = serializers.ListField(child=serializers.CharField())

@@ -1,6 +1,6 @@
 """Serial numbers out of whatever people have them in: a file of one column or of many, text that
 was pasted. Pure: no Django. What is then known of them is looked up in
-`abm/pages/import_serials.py`.
+`abm/known.py`.
 """
 
 from __future__ import annotations

@@ -93,6 +93,17 @@ def upload(actor: Actor, server: Server, data: bytes) -> TokenUpload:
     return kept
 
 
+def check_again(actor: Actor, server: Server) -> TokenUpload | None:
+    """Have a worker ask Apple now about the token that waits for it; None where none does. Raises
+    NotAllowed.
+    """
+    allow(actor, "abm.sync")
+    waiting = server.uploads.filter(state=_State.CHECKING).first()
+    if waiting is not None:
+        publish(waiting.pk)
+    return waiting
+
+
 def publish(upload_id: int) -> None:
     """Call a worker to an upload. A broker that is down delays it: the beat finds it."""
     try:

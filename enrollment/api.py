@@ -1,5 +1,5 @@
-"""Enrollment links, arrivals and the minimum OS in the REST API. The page behind a link is in
-`enrollment/views.py`.
+"""Enrollment links, arrivals, Apple's certificates and the minimum OS in the REST API, and what
+this app lets an enrollment do. The page behind a link is in `enrollment/views.py`.
 """
 
 from __future__ import annotations
@@ -11,15 +11,19 @@ from django.db.models import QuerySet
 from drf_spectacular.utils import extend_schema
 from rest_framework import mixins, status
 from rest_framework.decorators import action
-from rest_framework.exceptions import ValidationError
+from rest_framework.exceptions import NotFound, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from enrollment import links, minimum
+from commands.queue import Enqueued
+from enrollment import apple, awaiting, links, minimum, removal
 from enrollment.errors import BadLink, BadMinimum, Closed
-from enrollment.models import Arrival, EnrollmentLink, MinimumOS, RefusedArrival
+from enrollment.models import Arrival, EnrollmentLink, Holding, MinimumOS, RefusedArrival
 from enrollment.serializers import (
+    AppleCertificateSerializer,
     ArrivalSerializer,
+    AskedSerializer,
+    HoldingSerializer,
     LinkAddressSerializer,
     LinkSerializer,
     MinimumOSSerializer,
@@ -28,11 +32,44 @@ from enrollment.serializers import (
     RefusedArrivalSerializer,
     ShownLinkSerializer,
 )
+from mdm.api import enrollments
 from mdm.api.errors import Conflict
 from mdm.api.resources import Resource
 from mdm.api.schema import asking
 from mdm.audit.actor import Actor
 from mdm.audit.record import NoReason
+
+
+class EnrollmentViewSet(enrollments.EnrollmentViewSet):
+    """Relations of devices, and of users on them, with this server."""
+
+    rights = {
+        **enrollments.EnrollmentViewSet.rights,
+        "configured": "device.read",
+        "post configured": "enrollment.configured",
+        "remove_management": "enrollment.release",
+    }
+
+    @extend_schema(methods=["get"], responses=HoldingSerializer)
+    @extend_schema(methods=["post"], request=None, responses={202: AskedSerializer})
+    @action(detail=True, methods=["get", "post"])
+    def configured(self, request: Request, **kwargs: Any) -> Response:
+        """How long the device waits in Setup Assistant; or let it go on now (DeviceConfigured)."""
+        found = self.get_object()
+        if request.method == "POST":
+            return _asked(awaiting.release(Actor.of(request), found))
+        holding = Holding.objects.filter(pk=found.pk).first()
+        if holding is None or not found.awaiting_configuration:
+            raise NotFound("This device does not wait in Setup Assistant.")
+        return Response(HoldingSerializer(holding).data)
+
+    @extend_schema(request=None, responses={202: AskedSerializer})
+    @action(detail=True, methods=["post"], url_path="remove-management")
+    def remove_management(self, request: Request, **kwargs: Any) -> Response:
+        """Ask the device to leave management: it removes its enrollment profile, and with that what
+        came by it.
+        """
+        return _asked(removal.ask(Actor.of(request), self.get_object()))
 
 
 class LinkViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Resource[EnrollmentLink]):
@@ -172,3 +209,43 @@ class MinimumOSViewSet(mixins.ListModelMixin, Resource[MinimumOS]):
         except BadMinimum as error:
             raise ValidationError({"version": [str(error)]}) from None
         return Response(MinimumOSSerializer(self.get_queryset(), many=True).data)
+
+
+class AppleCertificateViewSet(Resource[Any]):
+    """Apple's certificates: without the roots no device can enroll by Automated Device
+    Enrollment.
+    """
+
+    rights = {
+        "list": "server.read",
+        "fetch": "apple.trust",
+    }
+    serializer_class = AppleCertificateSerializer
+    pagination_class = None
+    filter_backends = ()
+
+    @extend_schema(responses=AppleCertificateSerializer(many=True))
+    def list(self, request: Request) -> Response:
+        """Those that can be accepted, and whether they are here."""
+        rows = [
+            {
+                "name": each.name,
+                "sha256": each.sha256,
+                "root": each.root,
+                "fetched": bool(each.path),
+                "accepted": here,
+            }
+            for each, here in apple.known()
+        ]
+        return Response(self.get_serializer(rows, many=True).data)
+
+    @extend_schema(request=None, responses={202: None})
+    @action(detail=False, methods=["post"])
+    def fetch(self, request: Request) -> Response:
+        """Have a worker fetch from Apple's site what is not here."""
+        apple.ask(Actor.of(request))
+        return Response(status=status.HTTP_202_ACCEPTED)
+
+
+def _asked(sent: Enqueued) -> Response:
+    return Response(AskedSerializer(sent).data, status=status.HTTP_202_ACCEPTED)

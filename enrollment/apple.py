@@ -8,7 +8,7 @@ rest of their chain along.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import httpx
@@ -160,13 +160,16 @@ def _path_of(published: Published) -> str:
     return published.path
 
 
+def known() -> list[tuple[Published, bool]]:
+    """Every certificate that can be accepted, and whether it is here."""
+    rows = AppleCertificate.objects.values_list("sha256", flat=True)
+    there = {bytes(each).hex() for each in rows}
+    return [(each, each.sha256 in there) for each in PUBLISHED]
+
+
 def missing() -> list[str]:
     """The names of those that could be fetched and are not here yet."""
-    there: Iterable[bytes] = {
-        bytes(each) for each in AppleCertificate.objects.values_list("sha256", flat=True)
-    }
-    wanted = filter(_path_of, PUBLISHED)
-    return [each.name for each in wanted if bytes.fromhex(each.sha256) not in there]
+    return [each.name for each, here in known() if each.path and not here]
 
 
 def _download(web: httpx.Client, url: str, name: str) -> bytes:

@@ -13,7 +13,7 @@ from django.db.models import Exists, F, OuterRef, Q
 from django.utils import timezone
 
 from commands.models import QueueEntry
-from commands.queue import NobodyCanRunIt, enqueue
+from commands.queue import Enqueued, NobodyCanRunIt, enqueue
 from enrollment.models import Arrival, Holding
 from mdm.audit.actor import Actor
 from mdm.audit.record import allow
@@ -37,14 +37,15 @@ def follow(limit: int = _STEP) -> int:
     return _let_go(limit)
 
 
-def release(actor: Actor, enrollment: Enrollment) -> None:
+def release(actor: Actor, enrollment: Enrollment) -> Enqueued:
     """Let a device go now. Raises NotAllowed, and QueueError where it cannot take the command."""
     allow(actor, "enrollment.configured", device=enrollment.device)
     with transaction.atomic():
-        enqueue(actor, request_type=_RELEASE, parameters={}, enrollments=[enrollment.pk])
+        sent = enqueue(actor, request_type=_RELEASE, parameters={}, enrollments=[enrollment.pk])
         Holding.objects.filter(pk=enrollment.pk, released_at=None).update(
             released_at=timezone.now(), released_by=actor.name
         )
+    return sent
 
 
 def _awaiting() -> Q:

@@ -7,7 +7,7 @@ from typing import Any
 from rest_framework import serializers
 
 from enrollment import links
-from enrollment.models import Arrival, EnrollmentLink, MinimumOS, RefusedArrival
+from enrollment.models import Arrival, EnrollmentLink, Holding, MinimumOS, RefusedArrival
 
 
 class LinkSerializer(serializers.ModelSerializer[EnrollmentLink]):
@@ -112,3 +112,33 @@ class MinimumOSSerializer(serializers.ModelSerializer[MinimumOS]):
         model = MinimumOS
         fields = ["platform", "version"]
         extra_kwargs: dict[str, Any] = {"platform": {"validators": []}}
+
+
+class HoldingSerializer(serializers.ModelSerializer[Holding]):
+    """A device that waits in Setup Assistant: it is let go when all that was asked of it is
+    answered, or at the time limit. `released_by` is what let it go, or who.
+    """
+
+    class Meta:
+        model = Holding
+        fields = ["enrollment", "began_at", "limit_at", "released_at", "released_by"]
+        read_only_fields = fields
+
+
+class AskedSerializer(serializers.Serializer[Any]):
+    """The command by which a device is asked; `commands/{uuid}/` tells what comes of it."""
+
+    command = serializers.UUIDField(source="command.uuid")
+    held = serializers.BooleanField(help_text="Whether it is kept back, for a second person, say.")
+
+
+class AppleCertificateSerializer(serializers.Serializer[Any]):
+    """A certificate of Apple's, by which devices prove their serial number."""
+
+    name = serializers.CharField()
+    sha256 = serializers.CharField(help_text="Of its DER; by this alone it is accepted.")
+    root = serializers.BooleanField()  # type: ignore[assignment]
+    fetched = serializers.BooleanField(
+        help_text="Whether Apple's site has it; the others devices bring along."
+    )
+    accepted = serializers.BooleanField(help_text="Whether it is here.")

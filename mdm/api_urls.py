@@ -21,7 +21,9 @@ from commands.api import (
     PauseViewSet,
 )
 from enrollment.api import (
+    AppleCertificateViewSet,
     ArrivalViewSet,
+    EnrollmentViewSet,
     LinkViewSet,
     MinimumOSViewSet,
     RefusedArrivalViewSet,
@@ -30,13 +32,15 @@ from mdm.api.answers import NothingHere
 from mdm.api.audit import AuditEventViewSet, RefusedRequestViewSet
 from mdm.api.devices import DeviceViewSet
 from mdm.api.docs import DocsView, SchemaView
-from mdm.api.enrollments import EnrollmentViewSet
-from mdm.api.health import BackupViewSet, HealthView
+from mdm.api.health import BackupViewSet, HealthCheckViewSet, HealthView
 from mdm.api.people import GrantViewSet, PersonViewSet, RightViewSet
 from mdm.api.push_certificates import PushCertificateViewSet
 from mdm.api.quarantine import QuarantineViewSet
+from mdm.api.search import SearchView
+from mdm.api.sessions import SessionViewSet
 from mdm.api.tokens import TokenViewSet
 from mdm.api.webhooks import DeliveryViewSet, KindViewSet, WebhookViewSet
+from mdm.api.work import WorkViewSet
 from profiles.api import (
     DefaultViewSet,
     GroupViewSet,
@@ -66,6 +70,7 @@ router.register("ade-defaults", DefaultViewSet, basename="adedefault")
 router.register("ade-devices", WantedViewSet, basename="adedevice")
 router.register("arrivals", ArrivalViewSet, basename="arrival")
 router.register("refused-arrivals", RefusedArrivalViewSet, basename="refusedarrival")
+router.register("apple-certificates", AppleCertificateViewSet, basename="applecertificate")
 router.register("minimum-os", MinimumOSViewSet, basename="minimumos")
 router.register("groups", GroupViewSet, basename="group")
 router.register("group-members", MemberViewSet, basename="groupmember")
@@ -73,6 +78,7 @@ router.register("links", LinkViewSet)
 router.register("quarantine", QuarantineViewSet)
 router.register("push-certificates", PushCertificateViewSet, basename="pushcertificate")
 router.register("tokens", TokenViewSet, basename="token")
+router.register("sessions", SessionViewSet, basename="session")
 router.register("webhooks", WebhookViewSet, basename="webhook")
 router.register("webhook-deliveries", DeliveryViewSet, basename="webhookdelivery")
 router.register("webhook-kinds", KindViewSet, basename="webhookkind")
@@ -81,10 +87,13 @@ router.register("refused-requests", RefusedRequestViewSet, basename="refusedrequ
 router.register("people", PersonViewSet, basename="person")
 router.register("grants", GrantViewSet, basename="grant")
 router.register("rights", RightViewSet, basename="right")
+router.register("health-checks", HealthCheckViewSet, basename="healthcheck")
+router.register("work", WorkViewSet, basename="work")
 router.register("backups", BackupViewSet, basename="backup")
 
 urlpatterns: list[URLPattern | URLResolver] = [
     *router.urls,
+    path("search/", SearchView.as_view({"get": "search"}), name="search"),
     path("health/", HealthView.as_view(), name="health"),
     path("schema/", SchemaView.as_view(), name="schema"),
     path("docs/", DocsView.as_view(), name="docs"),

@@ -128,12 +128,15 @@ class Pulse:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A line of what the search of the top bar found."""
+    """A line of what the search of the top bar found; `device` is the id of the device that it is
+    about.
+    """
 
     name: str
     url: str
     icon: str
     detail: str = ""
+    device: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

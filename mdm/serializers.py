@@ -15,7 +15,16 @@ from mdm import standing
 from mdm.accounts import tokens
 from mdm.accounts.models import ApiToken
 from mdm.accounts.rights import Role
-from mdm.models import Device, Enrollment, EnrollmentPeriod, Group, InventorySection, Quarantine
+from mdm.models import (
+    Device,
+    Enrollment,
+    EnrollmentPeriod,
+    Escrow,
+    Group,
+    Identity,
+    InventorySection,
+    Quarantine,
+)
 
 
 @extend_schema_field(OpenApiTypes.STR)
@@ -134,13 +143,35 @@ class PeriodSerializer(serializers.ModelSerializer[EnrollmentPeriod]):
         read_only_fields = fields
 
 
+class IdentitySerializer(serializers.ModelSerializer[Identity]):
+    """A certificate that was issued for an enrollment; the one in use is `identity_sha256`."""
+
+    sha256 = HexField(read_only=True)
+
+    class Meta:
+        model = Identity
+        fields = ["sha256", "issued_at", "expires_at", "revoked_at"]
+        read_only_fields = fields
+
+
+class EscrowSerializer(serializers.ModelSerializer[Escrow]):
+    """A secret that the device entrusted to the server, which is shown nowhere."""
+
+    class Meta:
+        model = Escrow
+        fields = ["kind", "received_at"]
+        read_only_fields = fields
+
+
 class EnrollmentDetailSerializer(EnrollmentSerializer):
-    """An enrollment with its periods."""
+    """An enrollment with its periods, its certificates, and what it entrusted to the server."""
 
     periods = PeriodSerializer(many=True, read_only=True)
+    identities = IdentitySerializer(many=True, read_only=True)
+    escrow = EscrowSerializer(many=True, read_only=True)
 
     class Meta(EnrollmentSerializer.Meta):
-        fields = [*EnrollmentSerializer.Meta.fields, "periods"]
+        fields = [*EnrollmentSerializer.Meta.fields, "periods", "identities", "escrow"]
         read_only_fields = fields
 
 

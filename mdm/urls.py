@@ -3,7 +3,7 @@
 from django.conf import settings
 from django.urls import include, path, re_path
 
-from mdm.accounts.views import RecoveryCodes, RecoveryCodesFile, nothing_here
+from mdm.accounts.views import RecoveryCodes, RecoveryCodesFile, Sessions, nothing_here
 from mdm.api.answers import NothingHere
 
 urlpatterns = [
@@ -17,6 +17,7 @@ urlpatterns = [
     re_path(r"^accounts/(3rdparty/(login|signup)|social)/", nothing_here),
     path("accounts/2fa/recovery-codes/", RecoveryCodes.as_view()),
     path("accounts/2fa/recovery-codes/download/", RecoveryCodesFile.as_view()),
+    path("accounts/sessions/", Sessions.as_view()),
     path("accounts/", include("allauth.urls")),
     path("api/v1/", include("mdm.api_urls")),
     re_path(r"^api/", NothingHere.as_view()),

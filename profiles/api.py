@@ -16,8 +16,8 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from abm import differences
-from abm.models import AbmDevice
+from abm import copies, differences
+from abm.models import AbmDevice, Definition
 from mdm.api.answers import answer_with
 from mdm.api.errors import Conflict
 from mdm.api.filters import IdFilter
@@ -25,13 +25,26 @@ from mdm.api.resources import Resource
 from mdm.api.schema import asking
 from mdm.audit.actor import Actor
 from mdm.models import Group, GroupMember
-from profiles import editing, explain, giving, groups, preview, resolution
+from profiles import (
+    comparing,
+    editing,
+    explain,
+    giving,
+    groups,
+    membership,
+    preview,
+    resolution,
+    rules,
+)
 from profiles.errors import BadGroup, BadProfile, NotNow
 from profiles.models import Default, Profile, Version
 from profiles.rules import BadRule
 from profiles.serializers import (
     ChangedSerializer,
+    ComparisonSerializer,
+    CountSerializer,
     DefaultSerializer,
+    DefinitionSerializer,
     ExplanationSerializer,
     GivingSerializer,
     GroupChangesSerializer,
@@ -41,8 +54,10 @@ from profiles.serializers import (
     NewProfileSerializer,
     NewVersionSerializer,
     PreviewSerializer,
+    ProfileChoiceSerializer,
     ProfileSerializer,
     RenameSerializer,
+    RuleToCountSerializer,
     SerialsSerializer,
     VersionSerializer,
     WantedSerializer,
@@ -51,6 +66,7 @@ from profiles.serializers import (
 answer_with(NotNow, Conflict)
 
 _NUMBER = OpenApiParameter("number", int, OpenApiParameter.PATH)
+_DEFINITION = OpenApiParameter("definition", int, OpenApiParameter.PATH)
 
 
 class ProfileFilter(django_filters.FilterSet):  # type: ignore[misc]
@@ -85,6 +101,8 @@ class ProfileViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Resource[
         "delete version": "profile.edit",
         "preview": "server.read",
         "apply": "profile.apply",
+        "apple": "server.read",
+        "comparison": "profile.compare",
     }
     queryset = Profile.objects.select_related("current")
     serializer_class = ProfileSerializer
@@ -196,6 +214,40 @@ class ProfileViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Resource[
         """Let devices have this version from now on."""
         return self._now(editing.apply(Actor.of(request), self._version(number)))
 
+    @extend_schema(responses=DefinitionSerializer(many=True), filters=False)
+    @action(detail=True, pagination_class=None)
+    def apple(self, request: Request, **kwargs: Any) -> Response:
+        """How its versions stand at Apple, on each ABM server."""
+        found = self.get_object()
+        context = {"numbers": dict(found.versions.values_list("pk", "number"))}
+        rows = comparing.definitions(found).defer("sealed_document", "sealed_copy")
+        return Response(DefinitionSerializer(rows, many=True, context=context).data)
+
+    @extend_schema(methods=["get"], responses=ComparisonSerializer, parameters=[_DEFINITION])
+    @extend_schema(
+        methods=["post"],
+        request=None,
+        responses={202: ComparisonSerializer},
+        parameters=[_DEFINITION],
+    )
+    @action(detail=True, methods=["get", "post"], url_path="apple/<int:definition>")
+    def comparison(self, request: Request, definition: int, **kwargs: Any) -> Response:
+        """How Apple's copy differs from what was sent; or have a worker fetch it."""
+        rows = comparing.definitions(self.get_object()).filter(state=Definition.State.DEFINED)
+        found = get_object_or_404(rows, pk=min(definition, 2**63 - 1))
+        if request.method == "POST":
+            copies.ask(Actor.of(request), found)
+            found.refresh_from_db()
+        waiting = copies.waits(found)
+        told = {
+            "waiting": waiting,
+            "copied_at": found.copied_at,
+            "problem": found.copy_problem,
+            "differences": [] if waiting else comparing.differences(found),
+        }
+        code = status.HTTP_202_ACCEPTED if request.method == "POST" else status.HTTP_200_OK
+        return Response(ComparisonSerializer(told).data, status=code)
+
     def _version(self, number: int) -> Version:
         rows = self.get_object().versions.select_related("profile")
         return get_object_or_404(rows, number=min(number, 2**31 - 1))
@@ -210,6 +262,7 @@ class DefaultViewSet(mixins.ListModelMixin, Resource[Default]):
     rights = {
         "list": "server.read",
         "create": "profile.give",
+        "preview": "profile.give",
     }
     queryset = Default.objects.order_by("pk")
     serializer_class = DefaultSerializer
@@ -223,6 +276,14 @@ class DefaultViewSet(mixins.ListModelMixin, Resource[Default]):
         giving.set_default(Actor.of(request), **wanted)
         return Response(DefaultSerializer(self.get_queryset(), many=True).data)
 
+    @extend_schema(request=DefaultSerializer, responses=PreviewSerializer)
+    @action(detail=False, methods=["post"])
+    def preview(self, request: Request) -> Response:
+        """What setting a default, or taking it away, would do. Nothing is changed."""
+        wanted = _valid(DefaultSerializer(data=request.data))
+        place = wanted["os"], wanted["server"].pk if wanted["server"] else None
+        return _previewed(preview.of_defaults({place: wanted["profile"]}))
+
 
 class GroupViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Resource[Group]):
     """Groups of devices: picked by serial number, or found by a rule."""
@@ -235,6 +296,8 @@ class GroupViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Resource[Gr
         "destroy": "group.edit",
         "add": "group.edit",
         "remove": "group.edit",
+        "preview": "profile.give",
+        "count": "group.edit",
     }
     queryset = Group.objects.all()
     serializer_class = GroupSerializer
@@ -325,6 +388,38 @@ class GroupViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Resource[Gr
         """Take serial numbers out of a group of picked devices."""
         return self._members(request, groups.remove)
 
+    @extend_schema(request=ProfileChoiceSerializer, responses=PreviewSerializer)
+    @action(detail=True, methods=["post"])
+    def preview(self, request: Request, **kwargs: Any) -> Response:
+        """What giving the group this profile, or taking its own away, would do. Nothing is changed:
+        `PATCH` does it.
+        """
+        wanted = _valid(ProfileChoiceSerializer(data=request.data))
+        return _previewed(preview.of_group(self.get_object(), wanted["profile"]))
+
+    @extend_schema(
+        request=RuleToCountSerializer,
+        responses=CountSerializer,
+        examples=[
+            asking(
+                "All iPads",
+                rule={
+                    "match": "all",
+                    "conditions": [{"field": "family", "op": "is", "value": "iPad"}],
+                },
+            )
+        ],
+    )
+    @action(detail=False, methods=["post"])
+    def count(self, request: Request) -> Response:
+        """How many devices a rule finds now."""
+        wanted = _valid(RuleToCountSerializer(data=request.data))
+        try:
+            found = membership.count(rules.clean(wanted["rule"]))
+        except BadRule as bad:
+            raise _bad_rule(bad) from None
+        return Response({"devices": found})
+
     def _members(self, request: Request, act: Any) -> Response:
         wanted = _valid(SerialsSerializer(data=request.data))
         try:
@@ -394,6 +489,7 @@ class WantedViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Resource[A
         "retrieve": "server.read",
         "explain": "server.read",
         "give": "profile.give",
+        "preview": "profile.give",
     }
     queryset = AbmDevice.objects.filter(current=True, removed_at=None).select_related(
         "wish__definition"
@@ -425,6 +521,19 @@ class WantedViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Resource[A
             Actor.of(request), wanted["serial_numbers"], wanted["profile"]
         )
         return Response({"changed": changed})
+
+    @extend_schema(request=GivingSerializer, responses=PreviewSerializer)
+    @action(detail=False, methods=["post"], url_path="give/preview")
+    def preview(self, request: Request, **kwargs: Any) -> Response:
+        """What `give` would do. Nothing is changed."""
+        wanted = _valid(GivingSerializer(data=request.data))
+        return _previewed(
+            preview.of_devices(sorted(set(wanted["serial_numbers"])), wanted["profile"])
+        )
+
+
+def _previewed(found: preview.Preview) -> Response:
+    return Response(PreviewSerializer(found).data)
 
 
 def _explanation(found: explain.Explanation) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field, extend_schema_serializer
 from rest_framework import serializers
 
-from abm.models import AbmDevice, Server
+from abm.models import AbmDevice, Definition, Server
 from mdm.models import Group, GroupMember
 from profiles import editing
 from profiles.models import Default, Profile, Version
@@ -92,6 +92,42 @@ class PreviewSerializer(serializers.Serializer[Any]):
     )
 
 
+class DefinitionSerializer(serializers.ModelSerializer[Definition]):
+    """A version of a profile as an ABM server has it defined, or is to have it."""
+
+    version = serializers.SerializerMethodField(help_text="Its number.")
+
+    class Meta:
+        model = Definition
+        fields = [
+            *("id", "server", "version", "profile_uuid", "state", "refusal"),
+            *("created_at", "defined_at"),
+        ]
+        read_only_fields = fields
+
+    def get_version(self, definition: Definition) -> int | None:
+        numbers: dict[int, int] = self.context["numbers"]
+        return numbers.get(definition.reference)
+
+
+class DifferenceSerializer(serializers.Serializer[Any]):
+    """What Apple has otherwise than it was sent."""
+
+    key = serializers.CharField()
+    label = serializers.CharField()  # type: ignore[assignment]
+    before = serializers.JSONField(help_text="As it was sent.")
+    after = serializers.JSONField(help_text="As Apple has it.")
+
+
+class ComparisonSerializer(serializers.Serializer[Any]):
+    """How Apple's copy differs, as it was fetched last."""
+
+    waiting = serializers.BooleanField(help_text="Whether it is being fetched.")
+    copied_at = serializers.DateTimeField(allow_null=True)
+    problem = serializers.CharField(help_text="Why it could not be fetched; else empty.")
+    differences = DifferenceSerializer(many=True)
+
+
 class DefaultSerializer(serializers.ModelSerializer[Default]):
     """The profile of devices of an OS for which nothing else speaks; without a server for all."""
 
@@ -151,6 +187,26 @@ class GroupChangesSerializer(serializers.Serializer[Any]):
     profile = serializers.PrimaryKeyRelatedField(
         queryset=Profile.objects.all(), required=False, allow_null=True
     )
+
+
+class ProfileChoiceSerializer(serializers.Serializer[Any]):
+    """A profile, or none."""
+
+    profile = serializers.PrimaryKeyRelatedField(queryset=Profile.objects.all(), allow_null=True)
+
+
+class RuleToCountSerializer(serializers.Serializer[Any]):
+    """A rule as a group has it."""
+
+    rule = serializers.DictField(
+        help_text='{"match": "all" or "any", "conditions": [{"field", "op", "value"}]}.'
+    )
+
+
+class CountSerializer(serializers.Serializer[Any]):
+    """How many devices there are."""
+
+    devices = serializers.IntegerField()
 
 
 class MemberSerializer(serializers.ModelSerializer[GroupMember]):

@@ -5,7 +5,6 @@ the list of ABM devices. How they are read stands in `abm/serials.py`.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
 from typing import Any
 
 from django.core.cache import cache
@@ -13,7 +12,7 @@ from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpRespons
 from django.shortcuts import redirect, render
 
 from abm import serials
-from abm.models import AbmDevice
+from abm.known import look_up
 from abm.pages.devices import person
 from abm.serials import Found, Unreadable
 from mdm import selection
@@ -85,35 +84,19 @@ def _checked(found: Found) -> Found:
 
 def _keep(user_id: int, found: Found) -> str:
     """Look them up and keep what was found for an hour; returns the word that finds it again."""
-    listed, removed, strange = _look_up(found.serials)
+    known = look_up(found.serials)
     kept = {
         "count": len(found.serials),
-        "listed": len(listed),
-        "listed_token": selection.freeze(user_id, listed),
-        "removed": len(removed),
-        "removed_token": selection.freeze(user_id, removed),
-        "unknown": strange,
+        "listed": len(known.listed),
+        "listed_token": selection.freeze(user_id, list(known.listed.values())),
+        "removed": len(known.removed),
+        "removed_token": selection.freeze(user_id, list(known.removed.values())),
+        "unknown": known.unknown,
         "problems": [(each.line, each.text, each.why) for each in found.problems],
     }
     key = secrets.token_urlsafe(12)
     cache.set(_key(user_id, key), kept, _SECONDS)
     return key
-
-
-def _look_up(wanted: Sequence[str]) -> tuple[list[int], list[int], list[str]]:
-    """The rows that are listed now, those that were removed, and the serial numbers without any."""
-    listed: dict[str, int] = {}
-    removed: dict[str, int] = {}
-    rows = AbmDevice.objects.extra(where=["serial_number = ANY(%s)"], params=[list(wanted)])
-    columns = rows.order_by("pk").values_list("pk", "serial_number", "current", "removed_at")
-    for pk, serial, current, removed_at in columns:
-        if removed_at is not None:
-            removed[serial] = pk
-        elif current:
-            listed[serial] = pk
-    gone = [pk for serial, pk in removed.items() if serial not in listed]
-    strange = [serial for serial in wanted if serial not in listed and serial not in removed]
-    return list(listed.values()), gone, strange
 
 
 def _find(user_id: int, key: str) -> dict[str, Any]:

@@ -27,4 +27,5 @@ def url(text: str) -> str:
 
 def _line(row: AbmDevice) -> Found:
     page = reverse("device", args=[row.device_id]) if row.device_id else url(row.serial_number)
-    return Found(row.asset_tag, page, "building", f"{row.serial_number} · {row.model}")
+    detail = f"{row.serial_number} · {row.model}"
+    return Found(row.asset_tag, page, "building", detail, device=row.device_id)

@@ -76,9 +76,7 @@ def upload(request: HttpRequest, pk: int) -> HttpResponse:
 def check(request: HttpRequest, pk: int) -> HttpResponse:
     """Ask Apple again: about the uploaded token, or with a sync."""
     found = _find(pk)
-    waiting = found.uploads.filter(state=TokenUpload.State.CHECKING).first()
-    if waiting is not None:
-        tokens.publish(waiting.pk)
+    if tokens.check_again(Actor.of(request), found):
         return redirect("abm:server", found.pk)
     sync.ask(request, [found], full=False)
     return back(request, "abm:server", pk=found.pk)

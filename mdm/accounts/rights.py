@@ -69,6 +69,9 @@ TABLE: tuple[Right, ...] = (
     ),
     _on_devices("token.create", "Make API tokens for oneself", *_EVERYONE, by_token=False),
     _on_devices("token.revoke", "Revoke one's own API tokens", *_EVERYONE),
+    _on_devices(
+        "session.end", "See where one is signed in, and end it", *_EVERYONE, by_token=False
+    ),
     _on_devices("command.send", "Send commands that destroy nothing", _H, _O, _X),
     _on_devices("command.cancel", "Cancel commands that were not delivered", _H, _O, _A, _X),
     _on_devices("enrollment.wake", "Wake devices", _H, _O, _X),
@@ -111,6 +114,7 @@ TABLE: tuple[Right, ...] = (
     _on_the_server("people.invite", "Invite people", _X, by_token=False),
     _on_the_server("people.grant", "Give people roles", _X, by_token=False),
     _on_the_server("people.revoke", "Take roles from people", _X),
+    _on_the_server("people.sign_out", "Sign someone out everywhere", _X),
     _on_the_server("people.deactivate", "End someone's access", _X),
     _on_the_server("people.activate", "Give someone their access back", _X, by_token=False),
     _on_the_server(

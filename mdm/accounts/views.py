@@ -11,14 +11,18 @@ from allauth.mfa.recovery_codes.views import DownloadRecoveryCodesView, ViewReco
 from allauth.socialaccount.adapter import get_adapter
 from allauth.socialaccount.providers.oauth2.client import OAuth2Error
 from allauth.socialaccount.providers.oauth2.views import OAuth2CallbackView
+from allauth.usersessions.forms import ManageUserSessionsForm
+from allauth.usersessions.views import ListUserSessionsView
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
-from mdm.accounts import own
+from mdm.accounts import own, sessions
+from mdm.accounts.models import User
 from mdm.accounts.oidc import Adapter, Provider, configured
 from mdm.accounts.social import failed
+from mdm.audit.actor import Actor
 
 
 @require_POST
@@ -67,6 +71,20 @@ class RecoveryCodesFile(DownloadRecoveryCodesView):  # type: ignore[misc]
         own.codes_read(self.request)
         shown: dict[str, Any] = super().get_context_data(**kwargs)
         return shown
+
+
+class EndOthers(ManageUserSessionsForm):  # type: ignore[misc]
+    """Signs someone out everywhere else."""
+
+    def save(self, request: HttpRequest) -> None:
+        user = User.objects.get(pk=request.user.pk or 0)
+        sessions.end_others(Actor.of(request), user, request.session.session_key)
+
+
+class Sessions(ListUserSessionsView):  # type: ignore[misc]
+    """Where one is signed in. That the others were ended is in the audit log."""
+
+    form_class = EndOthers
 
 
 def nothing_here(request: HttpRequest, *parts: str) -> HttpResponse:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import django_filters
 from django.db.models import QuerySet
@@ -17,6 +17,7 @@ from mdm import devices, search, standing
 from mdm.api.answers import answer_with
 from mdm.api.errors import Conflict
 from mdm.api.resources import Resource
+from mdm.api.timeline import TimelineEventSerializer, TimelinePagination
 from mdm.audit.actor import Actor
 from mdm.models import Device, Enrollment
 from mdm.serializers import DeviceSerializer
@@ -75,6 +76,7 @@ class DeviceViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Resource[D
         "retire": "device.retire",
         "unretire": "device.retire",
         "destroy": "device.delete",
+        "timeline": "device.read",
     }
     serial_number_at = "serial_number"
     queryset = Device.objects.select_related("enrollment")
@@ -113,6 +115,16 @@ class DeviceViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Resource[D
         """Delete the device with its enrollments and its whole history."""
         devices.delete(Actor.of(request), self.get_object())
         return Response(status=status.HTTP_204_NO_CONTENT)
+
+    @extend_schema(responses=TimelineEventSerializer(many=True))
+    @action(detail=True, filterset_class=None, pagination_class=TimelinePagination)
+    def timeline(self, request: Request, **kwargs: Any) -> Response:
+        """What happened to the device, newest first: what it sent, what was sent to it, what people
+        did to it, and what Apple Business Manager told of it.
+        """
+        walk = cast(TimelinePagination, self.paginator)
+        events = walk.walk(request, self.get_object())
+        return walk.get_paginated_response(TimelineEventSerializer(events, many=True).data)
 
     def _now(self, device: Device) -> Response:
         fresh = self.get_queryset().get(pk=device.pk)

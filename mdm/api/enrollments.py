@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import django_filters
-from django.db.models import QuerySet
+from django.db.models import Prefetch, QuerySet
 from django.shortcuts import get_object_or_404
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
@@ -19,12 +19,19 @@ from mdm.api.errors import Conflict
 from mdm.api.filters import IdFilter
 from mdm.api.resources import Resource
 from mdm.audit.actor import Actor
-from mdm.models import Enrollment
+from mdm.models import Enrollment, Escrow, Identity
 from mdm.serializers import (
     EnrollmentDetailSerializer,
     EnrollmentSerializer,
     SectionDetailSerializer,
     SectionSerializer,
+)
+
+# What one enrollment tells more than a list, without what is large or secret.
+_MORE = (
+    "periods",
+    Prefetch("identities", Identity.objects.defer("certificate", "binding").order_by("-pk")),
+    Prefetch("escrow", Escrow.objects.defer("sealed").order_by("kind")),
 )
 
 
@@ -60,7 +67,7 @@ class EnrollmentViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Resour
 
     def get_queryset(self) -> QuerySet[Enrollment]:
         queryset = super().get_queryset()
-        return queryset.prefetch_related("periods") if self.detail else queryset
+        return queryset.prefetch_related(*_MORE) if self.detail else queryset
 
     def get_serializer_class(self) -> type[serializers.BaseSerializer[Enrollment]]:
         return EnrollmentDetailSerializer if self.detail else EnrollmentSerializer

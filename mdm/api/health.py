@@ -7,13 +7,16 @@ from __future__ import annotations
 from typing import Any
 
 from django.utils import timezone
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import mixins, serializers, status
+from rest_framework.decorators import action
+from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from mdm.api.resources import Resource
+from mdm.api.schema import asking
 from mdm.audit.actor import Actor
 from mdm.health import backups, probes, things
 from mdm.health.models import Backup
@@ -21,6 +24,7 @@ from mdm.health.models import Backup
 THING_STATES = ["good", "busy", "warning", "bad", "off"]
 PROBE_STATES = ["new", "busy", "good", "bad", "dismissed"]
 HEALTH_STATES = ["good", "warning", "bad"]
+_NAME = OpenApiParameter("name", str, OpenApiParameter.PATH)
 
 
 class ThingSerializer(serializers.Serializer[Any]):
@@ -78,6 +82,83 @@ class HealthView(APIView):
         worst = next((tone for tone in ("bad", "warning") if tone in tones), "good")
         told = {"state": worst, "at": timezone.now(), "things": found, "probes": probes.lines()}
         return Response(HealthSerializer(told).data)
+
+
+class DismissalSerializer(serializers.Serializer[Any]):
+    """Why a step need not be done."""
+
+    because = serializers.CharField(max_length=probes.LONGEST_REASON)
+
+
+class HealthCheckViewSet(Resource[Any]):
+    """What is tried for real, by a worker: the steps of the first-run checklist."""
+
+    rights = {
+        "list": "server.read",
+        "retrieve": "server.read",
+        "check": "health.check",
+        "dismiss": "health.dismiss",
+        "restore": "health.dismiss",
+    }
+    serializer_class = ProbeSerializer
+    pagination_class = None
+    filter_backends = ()
+    lookup_field = "name"
+    lookup_value_converter = "slug"
+
+    def get_object(self) -> Any:
+        for line in probes.lines():
+            if line.probe.name == self.kwargs["name"]:
+                return line
+        raise NotFound
+
+    def hold(self, row: Any) -> None:
+        probes.hold(row.probe.name)
+
+    @extend_schema(responses=ProbeSerializer(many=True))
+    def list(self, request: Request) -> Response:
+        """Each of them with what was found, in the order in which a new server is set up."""
+        return Response(self.get_serializer(probes.lines(), many=True).data)
+
+    @extend_schema(responses=ProbeSerializer, parameters=[_NAME])
+    def retrieve(self, request: Request, **kwargs: Any) -> Response:
+        """One of them with what was found."""
+        return self._now()
+
+    @extend_schema(request=None, responses={202: ProbeSerializer}, parameters=[_NAME])
+    @action(detail=True, methods=["post"])
+    def check(self, request: Request, **kwargs: Any) -> Response:
+        """Have a worker try it now."""
+        probes.ask(Actor.of(request), self.get_object().probe.name)
+        return self._now(status.HTTP_202_ACCEPTED)
+
+    @extend_schema(
+        request=DismissalSerializer,
+        responses=ProbeSerializer,
+        parameters=[_NAME],
+        examples=[asking("Done otherwise", because="We take snapshots of the volume.")],
+    )
+    @action(detail=True, methods=["post"])
+    def dismiss(self, request: Request, **kwargs: Any) -> Response:
+        """Take the step off the checklist: this is done otherwise, or need not be."""
+        wanted = DismissalSerializer(data=request.data)
+        wanted.is_valid(raise_exception=True)
+        name = self.get_object().probe.name
+        try:
+            probes.dismiss(Actor.of(request), name, wanted.validated_data["because"])
+        except probes.NoReason as missing:
+            raise serializers.ValidationError({"because": [str(missing)]}) from None
+        return self._now()
+
+    @extend_schema(request=None, responses=ProbeSerializer, parameters=[_NAME])
+    @action(detail=True, methods=["post"])
+    def restore(self, request: Request, **kwargs: Any) -> Response:
+        """Put a dismissed step back."""
+        probes.restore(Actor.of(request), self.get_object().probe.name)
+        return self._now()
+
+    def _now(self, code: int = status.HTTP_200_OK) -> Response:
+        return Response(self.get_serializer(self.get_object()).data, status=code)
 
 
 class BackupSerializer(serializers.ModelSerializer[Backup]):

@@ -14,7 +14,7 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from mdm.accounts import people, rights
+from mdm.accounts import people, rights, sessions
 from mdm.accounts.models import Grant, User
 from mdm.accounts.people import BadGrant, LastOne, PeopleError
 from mdm.accounts.rights import Role
@@ -23,6 +23,7 @@ from mdm.api.errors import Conflict
 from mdm.api.filters import IdFilter
 from mdm.api.resources import Resource
 from mdm.api.schema import asking
+from mdm.api.sessions import SessionSerializer
 from mdm.audit.actor import Actor
 from mdm.models import Group
 
@@ -71,6 +72,20 @@ class InvitedSerializer(PersonSerializer):
     class Meta(PersonSerializer.Meta):
         fields = [*PersonSerializer.Meta.fields, "link"]
         read_only_fields = fields
+
+
+class AccessLinkSerializer(serializers.Serializer[Any]):
+    """An address at which someone chooses a new password: it works once, for three days, and is
+    shown only now.
+    """
+
+    link = serializers.CharField()
+
+
+class SignedOutSerializer(serializers.Serializer[Any]):
+    """How many sessions were ended."""
+
+    ended = serializers.IntegerField()
 
 
 class _Giving(serializers.Serializer[Any]):
@@ -132,7 +147,11 @@ class PersonViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Resource[U
         "create": "people.invite",
         "deactivate": "people.deactivate",
         "activate": "people.activate",
+        "link": "people.link",
+        "sessions": "people.read",
+        "sign_out": "people.sign_out",
     }
+    readings = frozenset({"link"})
     queryset = User.objects.all()
     serializer_class = PersonSerializer
     filter_backends = ()
@@ -179,6 +198,28 @@ class PersonViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Resource[U
         user = self.get_object()
         people.activate(Actor.of(request), user)
         return Response(PersonSerializer(user).data)
+
+    @extend_schema(request=None, responses=AccessLinkSerializer)
+    @action(detail=True, methods=["post"])
+    def link(self, request: Request, **kwargs: Any) -> Response:
+        """Make an address for someone who lost theirs, or the password. Whoever has it gets in as
+        this person; the audit log keeps that it was made.
+        """
+        made = people.access_link(Actor.of(request), self.get_object())
+        return Response({"link": made}, headers={"Cache-Control": "no-store"})
+
+    @extend_schema(responses=SessionSerializer(many=True))
+    @action(detail=True, pagination_class=None)
+    def sessions(self, request: Request, **kwargs: Any) -> Response:
+        """Where someone is signed in now."""
+        found = sessions.of(self.get_object())
+        return Response(SessionSerializer(found, many=True).data)
+
+    @extend_schema(request=None, responses=SignedOutSerializer)
+    @action(detail=True, methods=["post"], url_path="sign-out")
+    def sign_out(self, request: Request, **kwargs: Any) -> Response:
+        """End all sessions of someone at once. API tokens stay as they are."""
+        return Response({"ended": sessions.sign_out(Actor.of(request), self.get_object())})
 
 
 class GrantFilter(django_filters.FilterSet):  # type: ignore[misc]

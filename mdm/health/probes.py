@@ -125,9 +125,15 @@ def lines() -> list[Line]:
     now = timezone.now()
     known = {result.name: result for result in ProbeResult.objects.all()}
     return [
-        Line(probe, known.get(probe.name) or ProbeResult(name=probe.name), now)
+        Line(probe, known.get(probe.name) or _untried(probe.name), now)
         for probe in sorted(_probes.values(), key=lambda probe: probe.order)
     ]
+
+
+def _untried(name: str) -> ProbeResult:
+    # The database's defaults are no text before a row is stored.
+    empty = dict.fromkeys(("asked_by", "found", "dismissed_by", "dismissed_because"), "")
+    return ProbeResult(name=name, **empty)
 
 
 def first_run(shown: list[Line]) -> bool:
@@ -186,6 +192,11 @@ def restore(actor: Actor, name: str) -> None:
             .update(dismissed_at=None, dismissed_by="", dismissed_because="")
         ):
             record(actor, "health.restore", subject_kind="probe", subject_id=name)
+
+
+def hold(name: str) -> None:
+    """Lock what was found of it until the transaction ends."""
+    _row(name).select_for_update().get()
 
 
 # --- What workers do -----------------------------------------------------------------------------

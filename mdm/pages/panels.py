@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import groupby
 
 from django.conf import settings
-from django.db.models import F, Max
+from django.db.models import F, Max, Q
 from django.http import QueryDict
 from django.utils import timezone
-from django.utils.dateparse import parse_datetime
 
-from mdm import moments, navigation
+from mdm import moments
+from mdm import timeline as timelines
 from mdm.audit.models import AuditEvent
 from mdm.models import CheckinMessage, Device, Enrollment, EnrollmentPeriod, InventorySection
 from mdm.navigation import Event, Pulse
+from mdm.timeline import Place
 
 _EVENTS = 60
 _ITEMS = 500
@@ -26,17 +27,14 @@ Context = dict[str, object]
 def timeline(device: Device, query: QueryDict) -> Context:
     """Events newest first, by day; `before` walks back."""
     try:
-        before = parse_datetime(query.get("before", ""))
+        place = Place.read(query.get("before", ""))
     except ValueError:
-        before = None
-    if before is None or before.tzinfo is None:
-        before = timezone.now() + timedelta(days=1)
-    found = navigation.events(device, before, _EVENTS)
+        place = None
+    found, more = timelines.read(device, place, _EVENTS)
     days = [(day, list(events)) for day, events in groupby(found, key=_day)]
-    more = found[-1].at.isoformat() if len(found) == _EVENTS else ""
     return {
         "days": days,
-        "more": more,
+        "more": str(more or ""),
         "walked": bool(query.get("before")),
         "history_days": settings.ENV.history_days,
     }
@@ -104,6 +102,7 @@ def checkin_events(device: Device, before: datetime, limit: int) -> Iterable[Eve
 def period_events(device: Device, before: datetime, limit: int) -> Iterable[Event]:
     periods = (
         EnrollmentPeriod.objects.filter(enrollment__device=device)
+        .filter(Q(completed_at__lt=before) | Q(ended_at__lt=before))
         .select_related("enrollment")
         .order_by("-began_at")[:limit]
     )

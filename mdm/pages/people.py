@@ -16,7 +16,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from mdm.accounts import people as domain
-from mdm.accounts import rights
+from mdm.accounts import rights, sessions
 from mdm.accounts.models import Grant, User
 from mdm.accounts.rights import Role
 from mdm.accounts.tasks import send_access_link
@@ -149,6 +149,18 @@ def activate(request: HttpRequest, pk: int) -> HttpResponse:
     return redirect("people")
 
 
+@action("people.sign_out")
+def sign_out(request: HttpRequest, pk: int) -> HttpResponse:
+    user = get_object_or_404(User, pk=pk)
+    if user.pk == request.user.pk:
+        # Whoever asks stays: the page of one's own sessions ends the others.
+        return redirect("usersessions_list")
+    count = sessions.sign_out(Actor.of(request), user)
+    where = "1 place" if count == 1 else f"{count} places"
+    say(request, f"{user} is signed out at {where}." if count else f"{user} was signed in nowhere.")
+    return redirect("person", user.pk)
+
+
 @action("people.link")
 def link(request: HttpRequest, pk: int) -> HttpResponse:
     """A fresh address for someone who lost theirs, or the password."""
@@ -162,6 +174,7 @@ def _person(request: HttpRequest, user: User, errors: dict[str, str] | None = No
     context = {
         "person": user,
         "holds": holds,
+        "sessions": list(sessions.of(user)[:100]),
         "past": [each for each in grants if each not in holds],
         "errors": errors or {},
         "also": rights.ALSO,

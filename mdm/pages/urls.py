@@ -53,6 +53,7 @@ urlpatterns = [
     path("settings/people/<int:pk>/roles/<int:number>/end", people.end_grant, name="grant_end"),
     path("settings/people/<int:pk>/deactivate/", people.deactivate, name="people_deactivate"),
     path("settings/people/<int:pk>/activate", people.activate, name="people_activate"),
+    path("settings/people/<int:pk>/sign-out", people.sign_out, name="people_sign_out"),
     path("settings/people/<int:pk>/link", people.link, name="people_link"),
     path("settings/tokens/", tokens.tokens, name="tokens"),
     path("settings/tokens/new/", tokens.create, name="token_create"),

@@ -4,19 +4,16 @@ copy differs from it.
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 
 from abm import copies
-from abm.assignment import PURPOSE
 from abm.models import Definition
-from mdm import secrets
 from mdm.audit.actor import Actor
 from mdm.pages.frame import action, complain, form_page, is_fragment, page, say
-from profiles import editing, preview
+from profiles import comparing, editing, preview
 from profiles.errors import NotNow
 from profiles.models import Profile, Version
 from profiles.pages import contents
@@ -69,9 +66,8 @@ def discard(request: HttpRequest, pk: int, number: int) -> HttpResponse:
 def compare(request: HttpRequest, pk: int, definition: int) -> HttpResponse:
     """How Apple's copy differs, as a worker fetched it last; POST has it fetched."""
     profile = get_object_or_404(Profile, pk=pk)
-    rows = Definition.objects.filter(reference__in=profile.versions.values("pk"))
     found = get_object_or_404(
-        rows.select_related("server"), pk=definition, state=Definition.State.DEFINED
+        comparing.definitions(profile), pk=definition, state=Definition.State.DEFINED
     )
     if request.method == "POST":
         copies.ask(Actor.of(request), found)
@@ -81,30 +77,13 @@ def compare(request: HttpRequest, pk: int, definition: int) -> HttpResponse:
         "profile": profile,
         "definition": found,
         "waiting": waiting,
-        "differences": [] if waiting else _differences(found),
+        "differences": [] if waiting else comparing.differences(found),
     }
     if is_fragment(request, "copy"):
         if waiting:
             return HttpResponse(status=204)
         return render(request, "profiles/copy.html", context)
     return render(request, "profiles/compare.html", context)
-
-
-def _differences(definition: Definition) -> list[wire.Difference]:
-    if definition.sealed_copy is None:
-        return []
-    sent = json.loads(secrets.unseal(PURPOSE, definition.sealed_document))
-    answer = json.loads(secrets.unseal(PURPOSE, definition.sealed_copy))
-    return [_masked(each) for each in wire.differences_at_apple(sent, answer)]
-
-
-def _masked(difference: wire.Difference) -> wire.Difference:
-    """Addresses carry a secret: that they differ is enough."""
-    if difference.key not in {"url", "configuration_web_url"}:
-        return difference
-    return wire.Difference(
-        key=difference.key, label=difference.label, before="another address", after="its own"
-    )
 
 
 def _version(pk: int, number: int) -> Version:

@@ -105,6 +105,7 @@ def test_while_apple_does_not_answer_the_upload_waits(script, server):
     kept = tokens.upload(ADA, server, file(server))
     script.say(503, b"")
 
+    assert tokens.check_again(ADA, server) == kept
     waiting = tokens.check(kept.pk, PATIENT)
 
     assert waiting.state == TokenUpload.State.CHECKING

@@ -50,7 +50,7 @@ def test_an_admin_may_everything_and_a_viewer_changes_nothing() -> None:
     assert rights.of(Role.ADMIN) == list(TABLE)
     assert {right.name for right in rights.of(Role.VIEWER)} == {
         *("dashboard.open", "device.read", "command.read", "server.read"),
-        *("token.create", "token.revoke"),
+        *("token.create", "token.revoke", "session.end"),
     }
 
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
+from django.utils import timezone
 from rest_framework.test import APIClient
 
-from abm.models import Server
+from abm import copies
+from abm.assignment import PURPOSE
+from abm.models import Definition, Server
+from mdm import secrets
 from mdm.accounts.models import User
 from mdm.audit.models import AuditEvent
 from mdm.models import Group
@@ -116,6 +121,64 @@ def test_defaults_are_set_and_taken_away(api: APIClient, server: Server) -> None
     call(api, "post", "ade-defaults/", 400, os="Solaris", profile=office.pk)
     call(api, "post", "ade-defaults/", 200, os="macOS", server=server.pk, profile=None)
     assert not Default.objects.exists()
+
+
+def test_a_change_is_previewed_and_not_made(api: APIClient, server: Server) -> None:
+    office = make_profile("Office")
+    listed("SERIAL1", server)
+    follow()
+    cart = call(api, "post", "groups/", 201, name="Cart", serial_numbers=["SERIAL1"])
+
+    for path, asked in (
+        ("ade-defaults/preview/", {"os": "iOS", "profile": office.pk}),
+        ("ade-devices/give/preview/", {"serial_numbers": ["SERIAL1"] * 2, "profile": office.pk}),
+        (f"groups/{cart['id']}/preview/", {"profile": office.pk}),
+    ):
+        said = call(api, "post", path, 200, **asked)
+        assert [(line["before"], line["after"], line["devices"]) for line in said["lines"]] == [
+            (None, "Office, version 1", 1)
+        ], path
+
+    rule = {"match": "all", "conditions": [{"field": "family", "op": "is", "value": "iPhone"}]}
+    assert call(api, "post", "groups/count/", 200, rule=rule) == {"devices": 1}
+    call(api, "post", "groups/count/", 400, rule={"match": "all"})
+    assert not Default.objects.exists()
+    assert not DeviceProfile.objects.exists()
+    assert call(api, "get", f"groups/{cart['id']}/", 200)["profile"] is None
+    assert Group.objects.count() == 1
+
+
+def test_apples_copy_is_compared(
+    api: APIClient, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    office = make_profile("Office")
+    giving.set_default(ADMIN, "iOS", None, office)
+    listed("SERIAL1", server)
+    follow()
+    [told] = call(api, "get", f"ade-profiles/{office.pk}/apple/", 200)
+    assert (told["server"], told["version"], told["state"]) == (server.pk, 1, "Waiting")
+    path = f"ade-profiles/{office.pk}/apple/{told['id']}/"
+    call(api, "get", path, 404)
+    definition = Definition.objects.get()
+    sent = json.loads(secrets.unseal(PURPOSE, definition.sealed_document))
+    copy = {**sent, "department": "HR", "url": "https://elsewhere.example/secret"}
+    Definition.objects.update(
+        state=Definition.State.DEFINED,
+        sealed_copy=secrets.seal(PURPOSE, json.dumps(copy).encode()),
+        copied_at=timezone.now(),
+    )
+
+    seen = call(api, "get", path, 200)
+
+    assert {each["key"]: each["after"] for each in seen["differences"]} == {
+        "url": "its own",
+        "department": "HR",
+    }
+    assert "secret" not in str(seen)
+    called: list[str] = []
+    monkeypatch.setattr(copies.current_app, "send_task", lambda name, *_, **__: called.append(name))
+    assert call(api, "post", path, 202)["waiting"] is True
+    assert called == [copies.FETCH]
 
 
 def test_groups_are_made_changed_and_deleted(api: APIClient, server: Server) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import schemathesis
+from allauth.usersessions.models import UserSession
 from django.core.signals import request_finished, request_started
 from django.core.wsgi import get_wsgi_application
 from django.db import close_old_connections, transaction
@@ -50,8 +51,8 @@ EXAMPLES = settings(
     suppress_health_check=list(HealthCheck),
 )
 # What stands in an address for a thing that is there; the rest is looked up.
-PLACES = {"number": 1, "section": "DeviceInformation"}
-NAMES = ("id", "uuid", "serial_number", "token_key", "request_type")
+PLACES = {"number": 1, "definition": 1, "section": "DeviceInformation"}
+NAMES = ("id", "uuid", "serial_number", "token_key", "request_type", "name")
 # What examples call a device, and what it is called here.
 SERIAL_NUMBER = ("C02XK1ABJG5H", "S1")
 
@@ -62,6 +63,9 @@ def browser(admin: User, token: str, world: Any, settings: Any, static_files: No
     settings.ENV = replace(settings.ENV, api_rate=1_000_000)
     client = Client()
     client.force_login(admin)
+    UserSession.objects.create(
+        user=admin, session_key=client.session.session_key, ip="10.0.0.1", user_agent="A browser"
+    )
     client.cookies["csrftoken"] = "a" * 32
     return client
 

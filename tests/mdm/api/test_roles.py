@@ -17,11 +17,15 @@ from tests.people import addresses, check, one_of_each, signed_in, someone
 
 TABLE = Path(__file__).with_name("roles.json")
 METHODS = ("get", "post", "patch", "delete")
-# What would let a stolen token last, or undo what holds it back.
+# What would let a stolen token last, keep its owner out, or undo what holds it back.
 NOT_BY_TOKEN = {
     "POST /api/v1/tokens/",
     "POST /api/v1/people/",
     "POST /api/v1/people/999999999/activate/",
+    "POST /api/v1/people/999999999/link/",
+    "GET /api/v1/sessions/",
+    "GET /api/v1/sessions/999999999/",
+    "DELETE /api/v1/sessions/999999999/",
     "POST /api/v1/grants/",
     "POST /api/v1/approvals/999999999/approve/",
     "POST /api/v1/approvals/999999999/refuse/",

@@ -34,6 +34,7 @@ def test_the_schema_names_every_resource_and_every_error(api):
         "ade-defaults",
         "ade-devices",
         "ade-profiles",
+        "apple-certificates",
         "approvals",
         "arrivals",
         "backups",
@@ -49,6 +50,9 @@ def test_the_schema_names_every_resource_and_every_error(api):
         "links",
         "minimum-os",
         "push-certificates",
+        "search",
+        "sessions",
+        "work",
         "refused-arrivals",
         "refused-requests",
         "quarantine",
@@ -59,6 +63,7 @@ def test_the_schema_names_every_resource_and_every_error(api):
         "people",
         "grants",
         "health",
+        "health-checks",
         "rights",
     }
     paths = schema["paths"]

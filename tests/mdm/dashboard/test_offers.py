@@ -9,6 +9,8 @@ from datetime import timedelta
 from urllib.parse import urljoin, urlsplit
 
 import pytest
+from allauth.usersessions.models import UserSession
+from django.contrib.sessions.backends.db import SessionStore
 from django.http import HttpResponse
 from django.test import Client
 from django.urls import resolve
@@ -99,10 +101,21 @@ def world(
     links.create(ADMIN, name="Class 7b", serial_number="S1")
     ProbeResult.objects.create(name="mail", dismissed_at=timezone.now(), dismissed_because="x")
     User.objects.create_user("gone", "gone@example.com", is_active=False)
+    _session()
     _webhooks()
     _at_apple(connect, listed, noted)
     _profiles()
     return device
+
+
+def _session() -> None:
+    """Someone else is signed in."""
+    there = SessionStore()
+    there.create()
+    other = User.objects.create_user("there", "there@example.com")
+    UserSession.objects.create(
+        user=other, session_key=there.session_key, ip="10.0.0.1", user_agent="A browser"
+    )
 
 
 def _webhooks() -> None:
@@ -165,7 +178,7 @@ def _pages(device: Device) -> list[str]:
     first = Profile.objects.earliest("pk")
     profile = f"/ade-profiles/{first.pk}/"
     compared = Definition.objects.get(reference=first.current_id, server__name="School")
-    people = User.objects.order_by("is_active", "pk")[:2]
+    people = User.objects.order_by("is_active", "pk")[:3]
     about_device = (
         *("", "timeline/", "inventory/", "commands/", "identity/", "abm/", "profile/"),
         *("live/timeline/", "live/abm/", "retire/", "release/", "remove-management/", "delete/"),

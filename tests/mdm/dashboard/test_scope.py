@@ -94,6 +94,9 @@ def test_the_search_finds_the_one_device_that_is_seen(helper: Client, pair: Pair
     answer = helper.get("/search/?q=OUTSIDE1")
     assert answer.status_code == 200
     assert f"/devices/{pair[1].pk}/" not in answer.content.decode()
+    found = helper.get("/api/v1/search/?q=SIDE1").json()
+    assert found["devices"] == 1
+    assert [each["device"] for place in found["places"] for each in place["found"]] == [pair[0].pk]
 
 
 def _looks(device: Device, entry: QueueEntry) -> list[tuple[str, str]]:
@@ -116,11 +119,14 @@ def _looks(device: Device, entry: QueueEntry) -> list[tuple[str, str]]:
         ("get", f"/commands/{entry.command_uuid}/"),
         ("post", f"/commands/{entry.command_uuid}/cancel"),
         ("get", f"/api/v1/devices/{pk}/"),
+        ("get", f"/api/v1/devices/{pk}/timeline/"),
         ("post", f"/api/v1/devices/{pk}/retire/"),
         ("post", f"/api/v1/devices/{pk}/unretire/"),
         ("get", f"/api/v1/enrollments/{enrollment}/"),
         ("get", f"/api/v1/enrollments/{enrollment}/inventory/"),
         ("post", f"/api/v1/enrollments/{enrollment}/wake/"),
+        ("post", f"/api/v1/enrollments/{enrollment}/configured/"),
+        ("post", f"/api/v1/enrollments/{enrollment}/remove-management/"),
         ("post", f"/api/v1/enrollments/{enrollment}/release/"),
         ("get", f"/api/v1/entries/{entry.pk}/"),
         ("get", f"/api/v1/entries/{entry.pk}/request/"),

@@ -22,10 +22,12 @@ from django.test import Client, RequestFactory
 from django.utils import timezone
 
 from mdm import retention
-from mdm.accounts import browsers, first_admin
+from mdm.accounts import browsers, first_admin, sessions
 from mdm.accounts.models import User
 from mdm.accounts.rights import Role
+from mdm.audit.actor import Actor
 from mdm.audit.models import AuditEvent
+from mdm.audit.record import NotAllowed
 from tests.mdm.dashboard.conftest import PASSWORD
 from tests.people import someone
 
@@ -235,6 +237,32 @@ def test_someone_sees_where_they_are_signed_in_and_ends_the_others(admin: User) 
 
     assert there.get("/devices/").status_code == 302
     assert here.get("/devices/").status_code == 200
+    [event] = AuditEvent.objects.filter(action="people.sign_out")
+    assert (event.actor_name, event.after) == ("Ada", {"username": "ada", "sessions": 1})
+
+
+def test_an_admin_signs_someone_out_everywhere_and_not_themselves(
+    signed_in: Client, admin: User
+) -> None:
+    other = User.objects.create_superuser("grace", "grace@example.com", PASSWORD)
+    there = Client(HTTP_USER_AGENT="<b>There</b>")
+    assert _sign_in(there, login="grace")
+    page = f"/settings/people/{other.pk}/"
+    assert "&lt;b&gt;There&lt;/b&gt;" in signed_in.get(page).content.decode()
+    viewer = Actor.person(someone(Role.VIEWER))
+    with pytest.raises(NotAllowed):
+        sessions.sign_out(viewer, other)
+    with pytest.raises(NotAllowed):
+        sessions.end(viewer, UserSession.objects.get(user=other))
+
+    said = signed_in.post(f"{page}sign-out", follow=True).content.decode()
+    own = signed_in.post(f"/settings/people/{admin.pk}/sign-out")
+
+    assert "is signed out at 1 place." in said
+    assert "is signed in nowhere" in said
+    assert there.get("/devices/").status_code == 302
+    assert own["Location"] == "/accounts/sessions/"
+    assert signed_in.get(page).status_code == 200
 
 
 def test_sessions_that_have_ended_are_not_kept(admin: User) -> None:
