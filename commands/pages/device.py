@@ -71,29 +71,24 @@ def pulse(device: Device) -> Pulse:
 
 def events(device: Device, before: datetime, limit: int) -> Iterable[Event]:
     """When commands were asked for, and when and how they ended."""
-    entries = (
-        _entries(device)
-        .filter(Q(created_at__lt=before) | Q(finished_at__lt=before))
-        .order_by("-id")[:limit]
-    )
-    for entry in entries:
-        url = reverse("commands:entry", args=[entry.pk])
-        if entry.created_at < before:
-            yield Event(
-                at=entry.created_at,
-                icon="terminal-2",
-                what=entry.command.request_type,
-                detail=f"asked for by {entry.command.asked_by}",
-                url=url,
-            )
-        if entry.finished_at and entry.finished_at < before:
-            yield Event(
-                at=entry.finished_at,
-                icon=LOOKS[State(entry.state)].icon,
-                what=f"{entry.command.request_type}: {entry.state}",
-                detail=entry.ended_because,
-                url=url,
-            )
+    entries = _entries(device)
+    for entry in entries.filter(created_at__lt=before).order_by("-created_at", "-id")[:limit]:
+        yield Event(
+            at=entry.created_at,
+            icon="terminal-2",
+            what=entry.command.request_type,
+            detail=f"asked for by {entry.command.asked_by}",
+            url=reverse("commands:entry", args=[entry.pk]),
+        )
+    # One that was asked for long ago may have ended lately.
+    for entry in entries.filter(finished_at__lt=before).order_by("-finished_at", "-id")[:limit]:
+        yield Event(
+            at=entry.finished_at or before,
+            icon=LOOKS[State(entry.state)].icon,
+            what=f"{entry.command.request_type}: {entry.state}",
+            detail=entry.ended_because,
+            url=reverse("commands:entry", args=[entry.pk]),
+        )
 
 
 def _entries(device: Device) -> QuerySet[QueueEntry]:

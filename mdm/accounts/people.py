@@ -27,7 +27,7 @@ from django.db.models import QuerySet
 from django.urls import reverse
 from django.utils import timezone
 
-from mdm.accounts import rights
+from mdm.accounts import rights, sessions
 from mdm.accounts.models import Grant, Grants, User
 from mdm.accounts.rights import Role
 from mdm.audit.actor import Actor
@@ -133,6 +133,8 @@ def deactivate(actor: Actor, user: User) -> None:
     if any(held.role == Role.ADMIN for held in user.held()):
         _check_others(user)
     _switch(user, active=False)
+    # Otherwise they counted again if the person was activated soon.
+    sessions.end_others(actor, user, None)
     _record(actor, "people.deactivate", user)
 
 

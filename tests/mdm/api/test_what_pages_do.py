@@ -11,12 +11,15 @@ from django.test import Client
 from django.utils import timezone
 from rest_framework.test import APIClient
 
+from commands import queue
 from commands.models import QueueEntry
 from enrollment import apple
 from enrollment.models import Holding
 from enrollment.wire.profile import PROFILE_IDENTIFIER
+from mdm.accounts import people
 from mdm.accounts.models import User
 from mdm.accounts.rights import Role
+from mdm.audit.actor import Actor
 from mdm.audit.models import AuditEvent
 from mdm.health.models import ProbeResult
 from mdm.models import Enrollment, Escrow, Identity
@@ -68,6 +71,26 @@ def test_a_timeline_is_walked_and_holds_each_event_once(api: APIClient, enroll: 
 
     assert seen == acts[::-1]
     assert {"detail": "by Ada", "url": ""}.items() <= page["results"][0].items()
+
+
+def test_what_was_asked_for_long_ago_is_told_where_it_ended(api: APIClient, enroll: Any) -> None:
+    enrollment = enroll("S1")
+    begun = timezone.now() - timedelta(days=1)
+    for number in range(5):
+        command = queue.enqueue(
+            Actor.system("test"),
+            request_type="SecurityInfo" if number else "CertificateList",
+            parameters={},
+            enrollments=[enrollment.pk],
+        ).command
+        QueueEntry.objects.filter(command=command).update(
+            created_at=begun + timedelta(minutes=number),
+            state="Acknowledged",
+            finished_at=begun + timedelta(minutes=number if number else 60),
+        )
+
+    path = f"/api/v1/devices/{enrollment.device_id}/timeline/?page_size=1"
+    assert api.get(path).json()["results"][0]["what"] == "CertificateList: Acknowledged"
 
 
 @pytest.mark.parametrize("cursor", ["x", "2026-01-01~1", "2026-01-01T00:00:00Z~x", "9999-12-31~0"])
@@ -205,6 +228,17 @@ def test_sessions_are_seen_and_ended(admin: User, api: APIClient) -> None:
         *[(str(admin.pk), "person")] * 2,
         (str(grace.pk), "token"),
     ]
+
+
+def test_who_was_deactivated_is_signed_out_for_good(api: APIClient) -> None:
+    grace = someone(Role.VIEWER, name="grace")
+    hers, _ = _in_a_browser(grace)
+    call(hers, "get", "devices/", 200)
+
+    call(api, "post", f"people/{grace.pk}/deactivate/", 200)
+    people.activate(Actor.system("test"), grace)
+
+    call(hers, "get", "devices/", 401)
 
 
 # --- The server -----------------------------------------------------------------------------------
