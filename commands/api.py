@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -17,7 +18,7 @@ from rest_framework.exceptions import ErrorDetail, NotFound, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from commands import catalog, progress, queue, receivers, restraint, retry, selectors
+from commands import catalog, progress, queue, receivers, restraint, retry, selectors, verdict
 from commands.models import Approval, Command, Pause, QueueEntry
 from commands.receivers import Found, Name, NameKind
 from commands.serializers import (
@@ -29,6 +30,7 @@ from commands.serializers import (
     NewCommandSerializer,
     NoteSerializer,
     PauseSerializer,
+    PreviewSerializer,
     RawSerializer,
     ReasonSerializer,
     SentSerializer,
@@ -70,6 +72,7 @@ class CommandViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Resource[
         "list": "command.read",
         "retrieve": "command.read",
         "create": "command.send",
+        "preview": "command.send",
         "cancel": "command.cancel",
         "retry": "command.send",
     }
@@ -146,10 +149,49 @@ class CommandViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Resource[
         wanted.is_valid(raise_exception=True)
         data = wanted.validated_data
         actor = Actor.of(request)
-        names = {kind: data.get(key, ()) for kind, key in RECEIVER_FIELDS.items()}
-        found = receivers.find(actor, names)
+        found = receivers.find(actor, _names(data))
         sent = _enqueue(actor, data, found)
         return self._sent(sent, _refused(found, sent.refused))
+
+    @extend_schema(
+        request=NewCommandSerializer,
+        responses=PreviewSerializer,
+        examples=[
+            asking(
+                "What would a restart of two devices come to?",
+                request_type="RestartDevice",
+                serial_numbers=["C02XK1ABJG5H", "C02XK1ABJG5J"],
+            ),
+            answering(
+                "One would get it",
+                200,
+                able=1,
+                unable=[{"reason": "No device has this serial number.", "count": 1}],
+                held="",
+            ),
+        ],
+    )
+    @action(detail=False, methods=["post"])
+    def preview(self, request: Request, **kwargs: Any) -> Response:
+        """How many would get a command, and how many would not and why. Nothing is sent."""
+        wanted = NewCommandSerializer(data=request.data)
+        wanted.is_valid(raise_exception=True)
+        data = wanted.validated_data
+        actor = Actor.of(request)
+        found = receivers.find(actor, _names(data))
+        with _by_field():
+            command, params = catalog.prepare(data["request_type"], data["parameters"])
+        judged = verdict.judge(
+            actor, command, command.effect_of(params), list(found.enrollments), params
+        )
+        unable = Counter(unfound.reason for unfound in found.unfound)
+        unable.update(dict(judged.unable))
+        told = {
+            "able": judged.able,
+            "unable": [{"reason": why, "count": count} for why, count in unable.most_common()],
+            "held": judged.held,
+        }
+        return Response(PreviewSerializer(told).data)
 
     @extend_schema(request=None, responses=CommandSerializer)
     @action(detail=True, methods=["post"])
@@ -360,21 +402,34 @@ def _enqueue(actor: Actor, data: dict[str, Any], found: Found) -> queue.Enqueued
     """Raises ValidationError by field for anything that the client can put right."""
     seconds = data.get("expires_in_seconds")
     try:
-        return queue.enqueue(
-            actor,
-            request_type=data["request_type"],
-            parameters=data["parameters"],
-            enrollments=found.enrollments,
-            expires_in=timedelta(seconds=seconds) if seconds else None,
-        )
+        with _by_field():
+            return queue.enqueue(
+                actor,
+                request_type=data["request_type"],
+                parameters=data["parameters"],
+                enrollments=found.enrollments,
+                expires_in=timedelta(seconds=seconds) if seconds else None,
+            )
+    except queue.NobodyCanRunIt as error:
+        raise ValidationError(_complaints(_refused(found, error.refused))) from None
+
+
+@contextmanager
+def _by_field() -> Iterator[None]:
+    """Raises ValidationError where the catalog does not know the command or its parameters."""
+    try:
+        yield
     except catalog.UnknownRequestType as error:
         raise ValidationError({"request_type": [str(error)]}, code="unknown") from None
     except catalog.InvalidParameters as error:
         raise ValidationError(
             {f"parameters.{key}": [why] for key, why in error.errors.items()}
         ) from None
-    except queue.NobodyCanRunIt as error:
-        raise ValidationError(_complaints(_refused(found, error.refused))) from None
+
+
+def _names(data: dict[str, Any]) -> dict[NameKind, Any]:
+    """Whom a client means, as it called them."""
+    return {kind: data.get(key, ()) for kind, key in RECEIVER_FIELDS.items()}
 
 
 def _refused(found: Found, refused: Iterable[queue.Refused]) -> list[dict[str, str]]:

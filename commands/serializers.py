@@ -168,6 +168,23 @@ class RefusedSerializer(serializers.Serializer[Any]):
     reason = serializers.CharField()
 
 
+class UnableSerializer(serializers.Serializer[Any]):
+    """Why some cannot take the command."""
+
+    reason = serializers.CharField()
+    count = serializers.IntegerField()
+
+
+class PreviewSerializer(serializers.Serializer[Any]):
+    """What would come of sending a command."""
+
+    able = serializers.IntegerField(help_text="How many would get it.")
+    unable = UnableSerializer(many=True, help_text="The most frequent reason first.")
+    held = serializers.CharField(
+        help_text="What it would wait for before it goes out, in a sentence; empty for nothing."
+    )
+
+
 class SentSerializer(serializers.Serializer[Any]):
     """What became of a request to send a command."""
 

@@ -14,7 +14,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect, render
 from django.urls import reverse
 
-from commands import catalog, facts, queue, restraint, retry, selectors
+from commands import catalog, facts, queue, retry, selectors, verdict
 from commands.catalog import (
     CatalogError,
     CommandType,
@@ -235,7 +235,9 @@ def _form(
     parameters = [] if receivers.retry_of else receivers.understood(command.parameters)
     fields = form.draw(parameters, filled, errors)
     actor = Actor.of(request)
-    verdict = _verdict(actor, receivers, command, effect)
+    judged = None
+    if receivers.one is None:
+        judged = verdict.judge(actor, command, effect, receivers.ids)
     unplaced = form.unplaced(errors or {}, fields)
     context: dict[str, Any] = {
         "receivers": receivers,
@@ -244,48 +246,13 @@ def _form(
         "fields": fields,
         "complaint": complaint or " ".join(unplaced),
         "why_not": _not_for_them(actor, receivers, command, effect) or receivers.why_not(command),
-        "verdict": verdict,
-        "kept_back": _kept_back(actor, command, effect, verdict.able if verdict else 1),
+        "verdict": judged,
+        "kept_back": judged.held if judged else verdict.held(actor, command, effect, 1),
         "enrolled": _enrolled(receivers),
         "here": receivers.url(type=command.request_type),
         "choose": receivers.all_of_it,
     }
     return render(request, "commands/send.html", context, status=422 if filled else 200)
-
-
-def _kept_back(actor: Actor, command: CommandType, effect: Effect, targets: int) -> str:
-    """What a destructive command will wait for."""
-    if effect is not Effect.DESTRUCTIVE or not targets:
-        return ""
-    return restraint.foresee(actor, command.request_type, targets)
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """How many of a list can take a command, and how many cannot for which reason."""
-
-    able: int
-    unable: list[tuple[str, int]]
-
-
-def _verdict(
-    actor: Actor, receivers: Receivers, command: CommandType, effect: Effect
-) -> Verdict | None:
-    if receivers.one is not None:
-        return None
-    try:
-        beyond = scope.beyond(receivers.ids, queue.may_send(actor, command.request_type, effect))
-    except NotAllowed as refused:
-        return Verdict(0, [(str(refused), len(receivers.ids))])
-    alike = Counter(facts.of([pk for pk in receivers.ids if pk not in beyond]).values())
-    able, unable = 0, Counter[str]({queue.BEYOND: len(beyond)} if beyond else {})
-    for (state, about), count in alike.items():
-        reason = queue.why_not(command, state, about)
-        if reason is None:
-            able += count
-        else:
-            unable[reason] += count
-    return Verdict(able, unable.most_common())
 
 
 def _enqueue(
