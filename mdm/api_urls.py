@@ -32,6 +32,7 @@ from mdm.api.devices import DeviceViewSet
 from mdm.api.docs import DocsView, SchemaView
 from mdm.api.enrollments import EnrollmentViewSet
 from mdm.api.health import BackupViewSet, HealthView
+from mdm.api.identities import IdentityViewSet
 from mdm.api.people import GrantViewSet, PersonViewSet, RightViewSet
 from mdm.api.push_certificates import PushCertificateViewSet
 from mdm.api.quarantine import QuarantineViewSet
@@ -50,6 +51,7 @@ app_name = "api"
 router = SimpleRouter(use_regex_path=False)
 router.register("devices", DeviceViewSet)
 router.register("enrollments", EnrollmentViewSet)
+router.register("identities", IdentityViewSet, basename="identity")
 router.register("commands", CommandViewSet)
 router.register("entries", EntryViewSet)
 router.register("approvals", ApprovalViewSet, basename="approval")

@@ -13,6 +13,7 @@ def register() -> None:
         Entry("Devices", "devices", "devices", order=20, right="device.read"),
         Entry("Refused requests", "refused", "ban", "Enrollment", 73),
         Entry("Quarantine", "quarantine", "shield-question", "Enrollment", 74),
+        Entry("Identities", "identities", "fingerprint", "Enrollment", 75, "device.read"),
         Entry("Push certificate", "push_certificate", "certificate", "Settings", 82),
         Entry("People and roles", "people", "users", "Settings", 83, "people.read"),
         Entry("API tokens", "tokens", "key", "Settings", 84, "token.revoke"),

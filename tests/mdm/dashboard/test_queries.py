@@ -21,7 +21,7 @@ from mdm.accounts.models import User
 from mdm.accounts.rights import EVERYWHERE
 from mdm.audit.actor import Actor
 from mdm.audit.models import AuditEvent
-from mdm.models import Device
+from mdm.models import Device, Identity
 from mdm.pages import overview
 from mdm.webhooks import deliveries, subscriptions
 from mdm.webhooks.models import Subscription
@@ -60,6 +60,7 @@ def _paths() -> dict[str, str]:
         "links": "/enrollment/links/",
         "refused": "/enrollment/refused/",
         "quarantine": "/enrollment/quarantine/",
+        "identities": "/enrollment/identities/?q=S0&sort=ends",
         "push certificate": "/settings/push-certificate/",
         "approvals": "/commands/approvals/",
         "people": "/settings/people/",
@@ -95,6 +96,11 @@ def _populate(enroll: Enroll, admin: User, serials: list[str]) -> None:
             request_type=request_type,
             parameters={},
             enrollments=[device.enrollment_id for device in devices],
+        )
+    now = timezone.now()
+    for device in devices:
+        Identity.objects.create(
+            sha256=device.udid.encode(), expires_at=now, enrollment=device.enrollment
         )
     for serial in serials:
         subscriptions.create(
