@@ -17,6 +17,7 @@ from mdm.audit import seal, selectors
 from mdm.audit.actor import Actor
 from mdm.audit.models import AuditEvent, RefusedRequest
 from mdm.audit.selectors import Events, Refusals
+from mdm.models import Device
 from mdm.pages.frame import page, table_page
 from mdm.standing import Tone
 from mdm.tables import Choices, Column, Filter, Table
@@ -102,7 +103,7 @@ def _seal(found: AuditEvent) -> tuple[str, Tone, str, str]:
     )
 
 
-def _change(row: AuditEvent) -> str:
+def change(row: AuditEvent) -> str:
     """What changed, short enough for a line."""
     before, after = row.before or {}, row.after or {}
     words = [
@@ -177,6 +178,12 @@ def _by_kind(rows: Refusals, value: str) -> Refusals:
     return rows.filter(actor_kind="" if value == "stranger" else value)
 
 
+def _by_device(rows: Events, value: str) -> Events:
+    if not (value.isascii() and value.isdigit() and len(value) < 19):
+        return rows.none()
+    return selectors.about(rows, Device.objects.filter(pk=value).first() or Device(pk=int(value)))
+
+
 def _search(rows: Events, text: str) -> Events:
     return selectors.search(rows, text)
 
@@ -202,7 +209,7 @@ TABLE = Table(
             value=lambda row: f"{row.subject_kind} {row.subject_id}",
             css="break",
         ),
-        Column(key="change", label="Change", value=_change, css="break text-secondary"),
+        Column(key="change", label="Change", value=change, css="break text-secondary"),
         *(
             Column(key=key, label=label, value=value, css="mono break", optional=True, extra=True)
             for key, label, value in (
@@ -224,6 +231,8 @@ TABLE = Table(
         ),
         Filter(key="action", label="Action", choices=_actions, apply=_is("action")),
         *_days("at"),
+        # From a device's page.
+        Filter(key="device", label="Device", apply=_by_device, kind="hidden"),
         # From the page of an event.
         Filter(key="who", label="Who", apply=_is("actor_kind", "actor_id"), kind="hidden"),
         Filter(

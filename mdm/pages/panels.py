@@ -1,4 +1,4 @@
-"""The core's own tabs of the device page: timeline, inventory, identity."""
+"""The core's own tabs of the device page: timeline, inventory, identity, audit."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
 from mdm import moments, navigation
+from mdm.audit import selectors
 from mdm.audit.models import AuditEvent
 from mdm.models import CheckinMessage, Device, Enrollment, EnrollmentPeriod, InventorySection
 from mdm.navigation import Event, Pulse
 
 _EVENTS = 60
 _ITEMS = 500
+_AUDITED = 50
 
 Context = dict[str, object]
 
@@ -63,6 +65,13 @@ def identity(device: Device, query: QueryDict) -> Context:
         .order_by(F("parent_id").asc(nulls_first=True), "id")
     )
     return {"enrollments": list(enrollments)}
+
+
+def audit(device: Device, query: QueryDict) -> Context:
+    """The newest audit events about this device; the page Audit has them all."""
+    found = selectors.about(AuditEvent.objects.order_by("-at", "-id"), device)[: _AUDITED + 1]
+    events = list(found)
+    return {"events": events[:_AUDITED], "more": len(events) > _AUDITED}
 
 
 def pulse(device: Device) -> Pulse:

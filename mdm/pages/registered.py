@@ -26,6 +26,7 @@ def register() -> None:
         Panel("timeline", "Timeline", "mdm/device/timeline.html", panels.timeline, 10),
         Panel("inventory", "Inventory", "mdm/device/inventory.html", panels.inventory, 30),
         Panel("identity", "Identity", "mdm/device/identity.html", panels.identity, 60),
+        Panel("audit", "Audit", "mdm/device/audit.html", panels.audit, 70, "audit.read"),
     ):
         navigation.add_panel(panel)
     navigation.add_part(Part("device.menu", "mdm/device/menu.html", acts.menu, order=50))

@@ -17,8 +17,10 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from mdm import identities, moments, navigation, standing
+from mdm.audit.models import AuditEvent
 from mdm.health.things import Thing
 from mdm.models import Device, Identity
+from mdm.pages import audit
 from mdm.pages.frame import Undo
 from mdm.tables import Column
 
@@ -234,6 +236,12 @@ def cell(context: template.RequestContext, column: Column, row: Any) -> SafeStri
 def undo(message: Message) -> dict[str, Any] | None:
     """The way back that a message offers, for as long as it does."""
     return Undo.of(message)
+
+
+@register.filter
+def change(event: AuditEvent) -> str:
+    """What an audit event changed, in a line."""
+    return audit.change(event)
 
 
 @register.filter

@@ -170,6 +170,7 @@ def _pages(device: Device) -> list[str]:
     people = User.objects.order_by("is_active", "pk")[:2]
     about_device = (
         *("", "timeline/", "inventory/", "commands/", "identity/", "abm/", "profile/"),
+        "audit/",
         *("live/timeline/", "live/abm/", "retire/", "release/", "remove-management/", "delete/"),
     )
     return [

@@ -48,6 +48,7 @@ def _paths() -> dict[str, str]:
         "device, commands": f"/devices/{device.pk}/commands/",
         "device, inventory": f"/devices/{device.pk}/inventory/",
         "device, identity": f"/devices/{device.pk}/identity/",
+        "device, audit": f"/devices/{device.pk}/audit/",
         "device, live": f"/devices/{device.pk}/live/commands/?mark=old",
         "jobs": "/commands/",
         "job": f"/commands/{job}/",
