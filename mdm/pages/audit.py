@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date, timedelta
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, render
+from django.urls import reverse
 from django.utils.functional import SimpleLazyObject
 
 from mdm import csv_export
@@ -17,7 +18,9 @@ from mdm.audit import seal, selectors
 from mdm.audit.actor import Actor
 from mdm.audit.models import AuditEvent, RefusedRequest
 from mdm.audit.selectors import Events, Refusals
+from mdm.health import chain
 from mdm.models import Device
+from mdm.navigation import Attention
 from mdm.pages.frame import page, table_page
 from mdm.standing import Tone
 from mdm.tables import Choices, Column, Filter, Table
@@ -27,8 +30,25 @@ from mdm.tables import Choices, Column, Filter, Table
 def events(request: HttpRequest) -> HttpResponse:
     view = TABLE.view(request, AuditEvent.objects.all())
     return table_page(
-        request, "mdm/audit/list.html", view, sealed=SimpleLazyObject(selectors.sealed)
+        request,
+        "mdm/audit/list.html",
+        view,
+        sealed=SimpleLazyObject(selectors.sealed),
+        wrong=SimpleLazyObject(lambda: [thing for thing in chain.thing() if thing.wrong]),
     )
+
+
+def attention() -> Iterable[Attention]:
+    """A chain that does not hold, or that nobody checks."""
+    for thing in chain.thing():
+        if thing.wrong:
+            yield Attention(
+                what=f"Audit log: its chain is {thing.word.lower()}.",
+                why=f"{thing.evidence} {thing.fix}",
+                button="Open Health",
+                url=reverse("health"),
+                tone="danger" if thing.tone == "bad" else "warning",
+            )
 
 
 @page("audit.read")

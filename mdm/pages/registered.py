@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mdm import navigation
 from mdm.navigation import Entry, Panel, Part
-from mdm.pages import acts, overview, panels, webhooks
+from mdm.pages import acts, audit, overview, panels, webhooks
 
 
 def register() -> None:
@@ -40,6 +40,7 @@ def register() -> None:
         overview.quarantine_attention,
         overview.push_problem_attention,
         overview.audit_attention,
+        audit.attention,
         webhooks.attention,
     ):
         navigation.add_attention(attention)
