@@ -121,12 +121,15 @@ def period_events(device: Device, before: datetime, limit: int) -> Iterable[Even
 
 
 def audit_events(device: Device, before: datetime, limit: int) -> Iterable[Event]:
-    """What people did to the device itself; commands are told by the commands app."""
+    """What was done about the device itself; commands are told by the commands app."""
     acts = AuditEvent.objects.filter(
         subject_kind="device", subject_id=str(device.pk), at__lt=before
     ).order_by("-id")[:limit]
     for act in acts:
-        yield Event(at=act.at, icon="user", what=act.action, detail=f"by {act.actor_name}")
+        itself = act.actor_kind == AuditEvent.ActorKind.DEVICE
+        by = "the device itself" if itself else act.actor_name
+        icon = "fingerprint" if itself else "user"
+        yield Event(at=act.at, icon=icon, what=act.action, detail=f"by {by}")
 
 
 def _of_period(period: EnrollmentPeriod) -> Iterator[Event]:
