@@ -36,10 +36,10 @@ class State(TextChoices):
 
 
 class Ends(TextChoices):
-    """When an identity ends, as people ask for it."""
+    """When an identity ends, as people ask for it; what is over is among what ends soon."""
 
-    SOON = "soon", "within 30 days or over"
-    OVER = "over", "over"
+    SOON = "soon", "within 30 days"
+    OVER = "over", "in the past"
 
 
 _OVER = (_Enrolled.CHECKED_OUT, _Enrolled.ERASED, _Enrolled.RELEASED)

@@ -74,7 +74,7 @@ TABLE = Table(
             value=lambda row: str(_device(row) or ""),
             template="mdm/cells/identity_device.html",
         ),
-        Column(key="serial", label="Serial number", value=identities.serial_number, css="mono"),
+        Column(key="serial", label="Serial number", value=identities.serial_number, css="break"),
         Column(
             key="sha256",
             label="SHA-256",

@@ -127,7 +127,7 @@ def identity_badge(identity: Identity) -> SafeString:
     now = timezone.now()
     state = identities.of(identity, now)
     if state is identities.State.CURRENT and identity.expires_at <= now:
-        return badge(state.label, "warning", "alert-triangle", "Its time is over.")
+        return badge("In use, past its end", "warning", "alert-triangle")
     return badge(state.label, *_IDENTITY_LOOKS[state])
 
 
