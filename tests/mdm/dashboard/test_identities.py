@@ -34,7 +34,7 @@ def _issue(
 ) -> Identity:
     """An identity whose SHA-256 begins with `number`; its device's own where it is `bound`."""
     enrollment = device.enrollment if device else None
-    sha256 = bytes([number]) + bytes(31)
+    sha256 = bytes([number]) + bytes(30) + b"\7"
     purpose, serial = Purpose.DEVICE, more.pop("serial_number", None)
     made = Identity.objects.create(
         sha256=sha256,
@@ -122,7 +122,7 @@ def test_the_api_finds_one_by_each_of_its_filters(signed_in: Client, enroll: Enr
 
     for query in (
         *("search=mac", f"device={device.pk}", f"enrollment={device.enrollment_id}"),
-        *("serial_number=MAC-55", "sha256=11" + "00" * 31, f"expires_before={soon}"),
+        *("serial_number=MAC-55", "sha256=11" + "00" * 30 + "07", f"expires_before={soon}"),
     ):
         (found,) = signed_in.get(f"/api/v1/identities/?{query}").json()["results"]
         assert found["id"] == own.pk, query

@@ -97,9 +97,7 @@ def _populate(admin: User, enroll: Enroll) -> dict[str, str]:
         InventorySection.objects.create(
             enrollment=mac.enrollment, section=section, data=content, reported_at=timezone.now()
         )
-    Identity.objects.create(
-        sha256=b"<" * 32, expires_at=timezone.now(), enrollment=mac.enrollment
-    )
+    Identity.objects.create(sha256=b"<" * 32, expires_at=timezone.now(), enrollment=mac.enrollment)
     record(actor, "device.retire", subject_kind="device", subject_id=mac.pk, after={"name": "<b>"})
     for request_type in ("ProfileList", "EraseDevice"):
         queue.enqueue(
