@@ -31,6 +31,8 @@ class Command(models.Model):
     asked_by = models.CharField(max_length=200)
     # The person, also where a token of theirs asked; null for the command line and tasks.
     asked_by_id = models.BigIntegerField(null=True)
+    # How the text of the token begins that asked, where one did (mdm/accounts/tokens.py).
+    asked_by_token = models.CharField(max_length=25, blank=True, db_default="")
     created_at = models.DateTimeField(db_default=Now())
     # How many entries were made.
     targets = models.IntegerField(default=0, db_default=0)

@@ -23,7 +23,7 @@ from commands import catalog, facts, restraint, tally
 from commands.catalog import CommandType, Effect, Extras, Facts
 from commands.models import Asked, Command, Payload, QueueEntry
 from mdm.accounts.rights import Where
-from mdm.audit.actor import Actor
+from mdm.audit.actor import Actor, Kind
 from mdm.audit.record import allow, record, somewhere
 from mdm.checkin import UNLOCK_TOKEN
 from mdm.models import Enrollment, Escrow
@@ -306,6 +306,7 @@ def _create(
         destructive=effect is Effect.DESTRUCTIVE,
         asked_by=actor.name,
         asked_by_id=actor.user_id,
+        asked_by_token=actor.id if actor.kind == Kind.TOKEN else "",
     )
     Asked.objects.create(command=command, sealed=asked)
     return command

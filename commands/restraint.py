@@ -27,8 +27,8 @@ from django.utils import timezone
 from commands import tally
 from commands.models import Approval, Command, Pause, QueueEntry
 from mdm import moments
-from mdm.accounts import rights
-from mdm.accounts.models import User
+from mdm.accounts import rights, tokens
+from mdm.accounts.models import ApiToken, User
 from mdm.accounts.rights import EVERYWHERE, NOWHERE, Role, Where
 from mdm.audit.actor import Actor, Kind
 from mdm.audit.record import NotAllowed, allow, record
@@ -322,9 +322,9 @@ def _release(pk: int) -> int:
         return 0
     approval = Approval.objects.filter(command=command).first()
     now = timezone.now()
-    where = _reach(command)
+    where, why_not = _reach(command)
     if not where:
-        end_held(command, f"{command.asked_by} lost access before it began")
+        end_held(command, f"{why_not} before it began")
         return 0
     if approval is not None and approval.state == Approval.State.WAITING:
         if approval.expires_at <= now:
@@ -381,14 +381,23 @@ def why_held(command: Command, approval: Approval | None, paused: Pause | None) 
     return "It is about to start."
 
 
-def _reach(command: Command) -> Where:
-    """To which devices whoever asked for it may still send it."""
+def _reach(command: Command) -> tuple[Where, str]:
+    """To which devices whoever asked for it may still send it, and why to none where to none."""
+    lost = f"{command.asked_by} lost access"
     if command.asked_by_id is None:
-        return EVERYWHERE
+        return EVERYWHERE, ""
     asker = User.objects.filter(pk=command.asked_by_id, is_active=True).first()
     if asker is None:
-        return NOWHERE
-    return Actor.person(asker).where("command.destroy", command.request_type)
+        return NOWHERE, lost
+    actor = Actor.person(asker)
+    if command.asked_by_token:
+        token = ApiToken.objects.filter(token_key=command.asked_by_token, user=asker).first()
+        if token is None:
+            return NOWHERE, "the API token that asked for it was revoked"
+        if tokens.has_expired(token):
+            return NOWHERE, "the API token that asked for it expired"
+        actor = Actor.token(token)
+    return actor.where("command.destroy", command.request_type), lost
 
 
 def _end_beyond(command: Command, where: Where) -> None:

@@ -33,6 +33,7 @@ from mdm.api.audit import AuditEventViewSet, RefusedRequestViewSet
 from mdm.api.devices import DeviceViewSet
 from mdm.api.docs import DocsView, SchemaView
 from mdm.api.health import BackupViewSet, HealthCheckViewSet, HealthView
+from mdm.api.identities import IdentityViewSet
 from mdm.api.people import GrantViewSet, PersonViewSet, RightViewSet
 from mdm.api.push_certificates import PushCertificateViewSet
 from mdm.api.quarantine import QuarantineViewSet
@@ -54,6 +55,7 @@ app_name = "api"
 router = SimpleRouter(use_regex_path=False)
 router.register("devices", DeviceViewSet)
 router.register("enrollments", EnrollmentViewSet)
+router.register("identities", IdentityViewSet, basename="identity")
 router.register("commands", CommandViewSet)
 router.register("entries", EntryViewSet)
 router.register("approvals", ApprovalViewSet, basename="approval")

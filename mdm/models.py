@@ -355,6 +355,11 @@ class Identity(models.Model):
         related_name="identities",
     )
 
+    class Meta:
+        # What ends next. Nothing in it changes later, so an identity that is revoked gets no new
+        # entry in any index.
+        indexes = [models.Index(fields=["expires_at", "id"], name="identity_ends")]
+
     def __str__(self) -> str:
         return bytes(self.sha256).hex()[:16]
 

@@ -39,13 +39,16 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """A tab of the device page: `context(device, query)` gives what `template` needs."""
+    """A tab of the device page, for those who have its `right`: `context(device, query)` gives what
+    `template` needs.
+    """
 
     slug: str
     label: str
     template: str
     context: Callable[[Any, QueryDict], dict[str, object]]
     order: int = 100
+    right: str = "device.read"
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,8 +248,10 @@ def entries() -> list[Entry]:
     return sorted(_entries, key=lambda entry: (entry.order, entry.label))
 
 
-def panels() -> list[Panel]:
-    return sorted(_panels, key=lambda panel: (panel.order, panel.label))
+def panels(may: Container[str]) -> list[Panel]:
+    """The tabs of a device page for who may do so much."""
+    offered = [panel for panel in _panels if panel.right in may]
+    return sorted(offered, key=lambda panel: (panel.order, panel.label))
 
 
 def parts(place: str) -> list[Part]:

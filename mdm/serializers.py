@@ -11,7 +11,7 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from mdm import standing
+from mdm import identities, standing
 from mdm.accounts import tokens
 from mdm.accounts.models import ApiToken
 from mdm.accounts.rights import Role
@@ -143,7 +143,7 @@ class PeriodSerializer(serializers.ModelSerializer[EnrollmentPeriod]):
         read_only_fields = fields
 
 
-class IdentitySerializer(serializers.ModelSerializer[Identity]):
+class OwnIdentitySerializer(serializers.ModelSerializer[Identity]):
     """A certificate that was issued for an enrollment; the one in use is `identity_sha256`."""
 
     sha256 = HexField(read_only=True)
@@ -167,7 +167,7 @@ class EnrollmentDetailSerializer(EnrollmentSerializer):
     """An enrollment with its periods, its certificates, and what it entrusted to the server."""
 
     periods = PeriodSerializer(many=True, read_only=True)
-    identities = IdentitySerializer(many=True, read_only=True)
+    identities = OwnIdentitySerializer(many=True, read_only=True)
     escrow = EscrowSerializer(many=True, read_only=True)
 
     class Meta(EnrollmentSerializer.Meta):
@@ -213,6 +213,48 @@ class QuarantineSerializer(serializers.ModelSerializer[Quarantine]):
             "decided_by",
         ]
         read_only_fields = fields
+
+
+class IdentitySerializer(serializers.ModelSerializer[Identity]):
+    """A certificate that this server issued to a device."""
+
+    sha256 = HexField(read_only=True)
+    state = serializers.SerializerMethodField()
+    device = serializers.IntegerField(
+        source="enrollment.device_id",
+        read_only=True,
+        allow_null=True,
+        default=None,
+        help_text="null until a device has enrolled with it.",
+    )
+    serial_number = serializers.SerializerMethodField(
+        help_text="Of the device; until one has enrolled with it, the one that it is for, if any."
+    )
+    purpose = serializers.SerializerMethodField()
+    way = serializers.SerializerMethodField(help_text="How it was come by: link, ade, renewal.")
+
+    class Meta:
+        model = Identity
+        fields = [
+            *("id", "sha256", "state", "enrollment", "device", "serial_number"),
+            *("purpose", "way", "issued_at", "expires_at", "revoked_at", "access_rights"),
+        ]
+        read_only_fields = fields
+
+    @extend_schema_field(serializers.ChoiceField(choices=identities.State.choices))
+    def get_state(self, identity: Identity) -> str:
+        return identities.of(identity, timezone.now()).value
+
+    def get_serial_number(self, identity: Identity) -> str | None:
+        return identities.serial_number(identity) or None
+
+    def get_purpose(self, identity: Identity) -> str | None:
+        bound = identities.binding(identity)
+        return bound.purpose.value if bound else None
+
+    def get_way(self, identity: Identity) -> str | None:
+        bound = identities.binding(identity)
+        return bound.way if bound else None
 
 
 class TokenSerializer(serializers.ModelSerializer[ApiToken]):

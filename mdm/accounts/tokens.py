@@ -7,7 +7,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from mdm.accounts import rights
@@ -26,6 +26,10 @@ class BadToken(Exception):
         self.field = field
 
 
+class TooMany(Exception):
+    """Someone has as many tokens as one person may have."""
+
+
 def create(
     actor: Actor,
     user: User,
@@ -36,13 +40,20 @@ def create(
     expires_in: timedelta,
 ) -> tuple[ApiToken, str]:
     """A new token of `user` and its text, which is stored nowhere. It may do what both its role
-    and its owner may, for all devices or those of a group. Raises NotAllowed, BadToken.
+    and its owner may, for all devices or those of a group. Raises NotAllowed, BadToken, TooMany.
 
     A token makes no tokens: a stolen one would make itself lasting.
     """
     somewhere(actor, "token.create")
     _check(name, role, group, expires_in, user)
     with transaction.atomic():
+        # Who makes another one at this moment waits, and counts this one.
+        User.objects.select_for_update(no_key=True).get(pk=user.pk)
+        if alive(user).count() >= MOST:
+            raise TooMany(
+                f"{user} has {MOST} tokens that work, which is as many as a person may have. Revoke"
+                " one first: the list says when each was used last."
+            )
         token, text = ApiToken.objects.create(  # type: ignore[no-untyped-call]
             user=user, name=name, role=role, group=group, expiry=expires_in
         )
@@ -92,6 +103,11 @@ def has_expired(token: ApiToken) -> bool:
     return token.expiry is not None and token.expiry <= timezone.now()
 
 
+def alive(user: User) -> QuerySet[ApiToken]:
+    """The tokens of `user` that have not expired."""
+    return ApiToken.objects.filter(Q(expiry=None) | Q(expiry__gt=timezone.now()), user=user)
+
+
 def roles(user: User) -> list[Role]:
     """The roles that a token of `user` can be made with."""
     held = user.held()
@@ -125,4 +141,6 @@ def _check(name: str, role: Role, group: Group | None, expires_in: timedelta, us
 
 
 LONGEST = timedelta(days=365)
+# Of one person, that work: more than anyone keeps an eye on, and no way to fill the database.
+MOST = 50
 _MINUTE = timedelta(minutes=1)

@@ -15,11 +15,15 @@ from rest_framework.response import Response
 from mdm.accounts import tokens
 from mdm.accounts.models import ApiToken, User
 from mdm.accounts.rights import Role
+from mdm.api.answers import answer_with
+from mdm.api.errors import Conflict
 from mdm.api.resources import Resource
 from mdm.api.schema import asking
 from mdm.audit.actor import Actor
 from mdm.pagination import NewestFirst
 from mdm.serializers import NewTokenSerializer, ShownTokenSerializer, TokenSerializer
+
+answer_with(tokens.TooMany, Conflict)
 
 
 class TokenViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Resource[ApiToken]):

@@ -165,13 +165,21 @@ class Break:
 
 @dataclass(slots=True)
 class Report:
-    """What a check of the whole chain found; of many breaks the first are told."""
+    """What a check of the chain found: how many rows it read, up to which place, whether that is
+    the end; of many breaks the first are told.
+    """
 
     sealed: int = 0
     waiting: int = 0
     head: Head = NOTHING
+    ended: bool = True
     broken: int = 0
     breaks: list[Break] = field(default_factory=list)
+
+    def add(self, found: Break) -> None:
+        self.broken += 1
+        if self.broken <= TOLD:
+            self.breaks.append(found)
 
 
 def verify(actor: Actor, known: Head | None = None) -> Report:
@@ -180,16 +188,28 @@ def verify(actor: Actor, known: Head | None = None) -> Report:
     cut off and made anew. Raises NotAllowed, ChainError.
     """
     allow(actor, "audit.read")
-    report = Report()
+    report = walk(NOTHING, known)
+    report.waiting = AuditEvent.objects.filter(sealed_as__isnull=True).count()
+    return report
+
+
+def walk(start: Head, known: Head | None, most: int | None = None) -> Report:
+    """Check, of `most` rows at most, that they follow `start`, a place that was checked before.
+    Raises ChainError.
+    """
+    report = Report(head=start)
+    chain = AuditEvent.objects.filter(sealed_as__isnull=False).order_by("sealed_as")
+    if start != NOTHING:
+        chain = chain.filter(sealed_as__gt=start.number)
     # A transaction, so that rows are fetched as they are read and not all beforehand.
     with transaction.atomic():
-        chain = AuditEvent.objects.filter(sealed_as__isnull=False).order_by("sealed_as")
         key = _key() if chain.exists() else b""
-        for found in _breaks(key, _rows(chain).iterator(chunk_size=2_000), report, known):
-            report.broken += 1
-            if report.broken <= TOLD:
-                report.breaks.append(found)
-        report.waiting = AuditEvent.objects.filter(sealed_as__isnull=True).count()
+        rows = _rows(chain)[:most].iterator(chunk_size=2_000)
+        for found in _breaks(key, rows, report, known):
+            report.add(found)
+        report.ended = most is None or report.sealed < most
+        if report.ended and known is not None and head().number < known.number:
+            report.add(Break(known.number, None, "is missing: the end of the chain was cut off"))
     return report
 
 
@@ -248,8 +268,6 @@ def _breaks(key: bytes, rows: Iterator[Row], report: Report, known: Head | None)
         suspect = None if fits else _Suspect(number, event, end.hash, expected)
     if suspect is not None:
         yield suspect.was("is not what was sealed: it was changed or put in")
-    if known is not None and report.head.number < known.number:
-        yield Break(known.number, None, "is missing: the end of the chain was cut off")
 
 
 def _up_to(first: int, last: int) -> str:

@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from mdm.accounts.models import User
 from mdm.audit.models import AuditEvent, RefusedRequest
+from mdm.models import Device, Enrollment, Identity
 
 Events = QuerySet[AuditEvent]
 Refusals = QuerySet[RefusedRequest]
@@ -69,6 +70,18 @@ def search_refused(refusals: Refusals, text: str) -> Refusals:
     """Refusals of whom, or of what, whose name contains `text`, or that are from this address."""
     text = text.replace("\0", "").strip()[:100]
     return refusals.filter(Q(actor_name__ilike=text) | Q(action__ilike=text) | Q(address=text))
+
+
+def about(events: Events, device: Device) -> Events:
+    """Events about a device, its enrollments or the identities that were issued to it."""
+    own = [str(device.pk), *filter(None, [device.serial_number])]
+    keys = Enrollment.objects.filter(device=device).values_list("key", flat=True)
+    identities = Identity.objects.filter(enrollment__device=device).only("sha256")
+    return events.filter(
+        Q(subject_kind="device", subject_id__in=own)
+        | Q(subject_kind="enrollment", subject_id__in=[key[:300] for key in keys])
+        | Q(subject_kind="identity", subject_id__in=[str(identity) for identity in identities])
+    )
 
 
 def beginning(day: str) -> datetime | None:

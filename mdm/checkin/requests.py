@@ -6,8 +6,12 @@ Other apps answer for what they know by `answer_with`; these are the answers wit
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
+from mdm.audit.actor import Actor, Kind
+from mdm.audit.models import AuditEvent
+from mdm.audit.record import record
 from mdm.checkin.answer import Answer
 from mdm.checkin.secrets import BOOTSTRAP_TOKEN
 from mdm.checkin.speaker import Speaker
@@ -44,13 +48,14 @@ def set_bootstrap_token(speaker: Speaker, message: messages.SetBootstrapToken) -
 
 
 def get_bootstrap_token(speaker: Speaker, message: messages.GetBootstrapToken) -> Answer:
-    """The escrowed token, or an empty dictionary."""
+    """The escrowed token, or an empty dictionary. That it was handed out is in the audit log."""
     row = Escrow.objects.filter(
         enrollment_id=speaker.device["id"], kind=Escrow.Kind.BOOTSTRAP_TOKEN
     ).first()
-    return Answer.plist(
-        {"BootstrapToken": unseal(BOOTSTRAP_TOKEN, row.sealed)} if row is not None else {}
-    )
+    if row is None:
+        return Answer.plist({})
+    _note_hourly(speaker, "bootstrap_token.read")
+    return Answer.plist({"BootstrapToken": unseal(BOOTSTRAP_TOKEN, row.sealed)})
 
 
 def get_token(speaker: Speaker, message: messages.GetToken) -> Answer:
@@ -67,6 +72,20 @@ def declarative_management(speaker: Speaker, message: messages.DeclarativeManage
     """Answer as the protocol wants when nothing is declared, unless an app declares something."""
     return _respond(speaker, message) or _nothing_declared(speaker, message.endpoint)
 
+
+def _note_hourly(speaker: Speaker, action: str) -> None:
+    """Record that a secret was given back to its device, once an hour for each: rows of the audit
+    log stay for good, and a device could ask all day. Its own row is locked, so it counts once.
+    """
+    actor = Actor.device(speaker.device["key"])
+    noted = AuditEvent.objects.filter(
+        actor_kind=Kind.DEVICE, actor_id=actor.id, at__gt=speaker.at - _HOUR, action=action
+    )
+    if not noted.exists():
+        record(actor, action, subject_kind="device", subject_id=speaker.device["device_id"])
+
+
+_HOUR = timedelta(hours=1)
 
 # The token of the empty set of declarations.
 _NOTHING = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"

@@ -10,10 +10,11 @@ class HealthConfig(AppConfig):
     label = "health"
 
     def ready(self) -> None:
-        from mdm.health import own, pulse, readiness, readings, things
+        from mdm.health import chain, own, pulse, readiness, readings, things
 
         own.register()
         readings.register_own()
         things.register_own()
+        chain.register()
         readiness.register()
         pulse.listen()

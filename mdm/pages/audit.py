@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date, timedelta
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, render
+from django.urls import reverse
 from django.utils.functional import SimpleLazyObject
 
 from mdm import csv_export
@@ -17,6 +18,9 @@ from mdm.audit import seal, selectors
 from mdm.audit.actor import Actor
 from mdm.audit.models import AuditEvent, RefusedRequest
 from mdm.audit.selectors import Events, Refusals
+from mdm.health import chain
+from mdm.models import Device
+from mdm.navigation import Attention
 from mdm.pages.frame import page, table_page
 from mdm.standing import Tone
 from mdm.tables import Choices, Column, Filter, Table
@@ -26,8 +30,25 @@ from mdm.tables import Choices, Column, Filter, Table
 def events(request: HttpRequest) -> HttpResponse:
     view = TABLE.view(request, AuditEvent.objects.all())
     return table_page(
-        request, "mdm/audit/list.html", view, sealed=SimpleLazyObject(selectors.sealed)
+        request,
+        "mdm/audit/list.html",
+        view,
+        sealed=SimpleLazyObject(selectors.sealed),
+        wrong=SimpleLazyObject(lambda: [thing for thing in chain.thing() if thing.wrong]),
     )
+
+
+def attention() -> Iterable[Attention]:
+    """A chain that does not hold, or that nobody checks."""
+    for thing in chain.thing():
+        if thing.wrong:
+            yield Attention(
+                what=f"Audit log: its chain is {thing.word.lower()}.",
+                why=f"{thing.evidence} {thing.fix}",
+                button="Open Health",
+                url=reverse("health"),
+                tone="danger" if thing.tone == "bad" else "warning",
+            )
 
 
 @page("audit.read")
@@ -102,7 +123,7 @@ def _seal(found: AuditEvent) -> tuple[str, Tone, str, str]:
     )
 
 
-def _change(row: AuditEvent) -> str:
+def change(row: AuditEvent) -> str:
     """What changed, short enough for a line."""
     before, after = row.before or {}, row.after or {}
     words = [
@@ -177,6 +198,12 @@ def _by_kind(rows: Refusals, value: str) -> Refusals:
     return rows.filter(actor_kind="" if value == "stranger" else value)
 
 
+def _by_device(rows: Events, value: str) -> Events:
+    if not (value.isascii() and value.isdigit() and len(value) < 19):
+        return rows.none()
+    return selectors.about(rows, Device.objects.filter(pk=value).first() or Device(pk=int(value)))
+
+
 def _search(rows: Events, text: str) -> Events:
     return selectors.search(rows, text)
 
@@ -202,7 +229,7 @@ TABLE = Table(
             value=lambda row: f"{row.subject_kind} {row.subject_id}",
             css="break",
         ),
-        Column(key="change", label="Change", value=_change, css="break text-secondary"),
+        Column(key="change", label="Change", value=change, css="break text-secondary"),
         *(
             Column(key=key, label=label, value=value, css="mono break", optional=True, extra=True)
             for key, label, value in (
@@ -224,6 +251,8 @@ TABLE = Table(
         ),
         Filter(key="action", label="Action", choices=_actions, apply=_is("action")),
         *_days("at"),
+        # From a device's page.
+        Filter(key="device", label="Device", apply=_by_device, kind="hidden"),
         # From the page of an event.
         Filter(key="who", label="Who", apply=_is("actor_kind", "actor_id"), kind="hidden"),
         Filter(

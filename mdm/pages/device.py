@@ -17,7 +17,7 @@ from mdm.pages.frame import device_of, page
 @page("device.read")
 def device(request: HttpRequest, pk: int, panel: str = "") -> HttpResponse:
     found = device_of(request, pk)
-    context = _context(request, found, _panel(panel))
+    context = _context(request, found, panel)
     return render(request, "mdm/device/page.html", context)
 
 
@@ -28,12 +28,11 @@ def live(request: HttpRequest, pk: int, panel: str) -> HttpResponse:
     pulse = navigation.pulse(found)
     if request.GET.get("mark") == pulse.mark:
         return HttpResponse(status=204)
-    context = _context(request, found, _panel(panel), pulse)
+    context = _context(request, found, panel, pulse)
     return render(request, "mdm/device/live.html", context)
 
 
-def _panel(slug: str) -> navigation.Panel:
-    panels = navigation.panels()
+def _panel(slug: str, panels: list[navigation.Panel]) -> navigation.Panel:
     for panel in panels:
         if panel.slug == (slug or panels[0].slug):
             return panel
@@ -43,18 +42,21 @@ def _panel(slug: str) -> navigation.Panel:
 def _context(
     request: HttpRequest,
     found: Device,
-    panel: navigation.Panel,
+    slug: str,
     pulse: navigation.Pulse | None = None,
 ) -> dict[str, Any]:
     query: QueryDict = request.GET
+    may = scope.On(Actor.of(request), found)
+    panels = navigation.panels(may)
+    panel = _panel(slug, panels)
     kept = query.copy()
     kept.pop("mark", None)
     return {
         "device": found,
-        "may": scope.On(Actor.of(request), found),
+        "may": may,
         "enrollment": found.enrollment,
         "stands": standing.of(found, timezone.now()),
-        "panels": navigation.panels(),
+        "panels": panels,
         "panel": panel,
         "panel_context": panel.context(found, query),
         "query": kept.urlencode(),

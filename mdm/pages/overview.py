@@ -166,8 +166,8 @@ def identities_expiry() -> Iterable[Expiry]:
         at=datetime.fromisoformat(reading.data["first"]),
         stops="A device goes on being managed with it, and cannot enroll again with it. A proxy"
         " that checks dates turns the device away.",
-        button="Open the first device",
-        url=reverse("device_panel", args=[reading.data["device"], "identity"]),
+        button="Show them" if count > 1 else "Show it",
+        url=f"{reverse('identities')}?state=current&ends=soon&sort=ends",
     )
 
 

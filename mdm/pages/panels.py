@@ -1,4 +1,4 @@
-"""The core's own tabs of the device page: timeline, inventory, identity."""
+"""The core's own tabs of the device page: timeline, inventory, identity, audit."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from mdm import moments
 from mdm import timeline as timelines
+from mdm.audit import selectors
 from mdm.audit.models import AuditEvent
 from mdm.models import CheckinMessage, Device, Enrollment, EnrollmentPeriod, InventorySection
 from mdm.navigation import Event, Pulse
@@ -20,6 +21,7 @@ from mdm.timeline import Place
 
 _EVENTS = 60
 _ITEMS = 500
+_AUDITED = 50
 
 Context = dict[str, object]
 
@@ -61,6 +63,13 @@ def identity(device: Device, query: QueryDict) -> Context:
         .order_by(F("parent_id").asc(nulls_first=True), "id")
     )
     return {"enrollments": list(enrollments)}
+
+
+def audit(device: Device, query: QueryDict) -> Context:
+    """The newest audit events about this device; the page Audit has them all."""
+    found = selectors.about(AuditEvent.objects.order_by("-at", "-id"), device)[: _AUDITED + 1]
+    events = list(found)
+    return {"events": events[:_AUDITED], "more": len(events) > _AUDITED}
 
 
 def pulse(device: Device) -> Pulse:
@@ -111,12 +120,15 @@ def period_events(device: Device, before: datetime, limit: int) -> Iterable[Even
 
 
 def audit_events(device: Device, before: datetime, limit: int) -> Iterable[Event]:
-    """What people did to the device itself; commands are told by the commands app."""
+    """What was done about the device itself; commands are told by the commands app."""
     acts = AuditEvent.objects.filter(
         subject_kind="device", subject_id=str(device.pk), at__lt=before
     ).order_by("-id")[:limit]
     for act in acts:
-        yield Event(at=act.at, icon="user", what=act.action, detail=f"by {act.actor_name}")
+        itself = act.actor_kind == AuditEvent.ActorKind.DEVICE
+        by = "the device itself" if itself else act.actor_name
+        icon = "fingerprint" if itself else "user"
+        yield Event(at=act.at, icon=icon, what=act.action, detail=f"by {by}")
 
 
 def _of_period(period: EnrollmentPeriod) -> Iterator[Event]:

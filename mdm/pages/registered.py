@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mdm import csv_export, navigation
 from mdm.navigation import Entry, Panel, Part
-from mdm.pages import acts, figures, overview, panels, webhooks
+from mdm.pages import acts, audit, figures, overview, panels, webhooks
 
 
 def register() -> None:
@@ -13,6 +13,7 @@ def register() -> None:
         Entry("Devices", "devices", "devices", order=20, right="device.read"),
         Entry("Refused requests", "refused", "ban", "Enrollment", 73),
         Entry("Quarantine", "quarantine", "shield-question", "Enrollment", 74),
+        Entry("Identities", "identities", "fingerprint", "Enrollment", 75, "device.read"),
         Entry("Push certificate", "push_certificate", "certificate", "Settings", 82),
         Entry("People and roles", "people", "users", "Settings", 83, "people.read"),
         Entry("API tokens", "tokens", "key", "Settings", 84, "token.revoke"),
@@ -25,6 +26,7 @@ def register() -> None:
         Panel("timeline", "Timeline", "mdm/device/timeline.html", panels.timeline, 10),
         Panel("inventory", "Inventory", "mdm/device/inventory.html", panels.inventory, 30),
         Panel("identity", "Identity", "mdm/device/identity.html", panels.identity, 60),
+        Panel("audit", "Audit", "mdm/device/audit.html", panels.audit, 70, "audit.read"),
     ):
         navigation.add_panel(panel)
     navigation.add_part(Part("device.menu", "mdm/device/menu.html", acts.menu, order=50))
@@ -37,6 +39,7 @@ def register() -> None:
         overview.push_certificate_attention,
         overview.quarantine_attention,
         overview.audit_attention,
+        audit.attention,
         webhooks.attention,
     ):
         navigation.add_attention(attention)

@@ -51,6 +51,9 @@ def create(request: HttpRequest) -> HttpResponse:
     except domain.BadToken as bad:
         context["errors"] = {bad.field: str(bad)}
         return render(request, "mdm/tokens/create.html", context, status=422)
+    except domain.TooMany as many:
+        context["problem"] = str(many)
+        return render(request, "mdm/tokens/create.html", context, status=409)
     return render(request, "mdm/tokens/created.html", {"token": token, "text": text})
 
 

@@ -19,9 +19,11 @@ from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from mdm import moments, navigation, standing
+from mdm import identities, moments, navigation, standing
+from mdm.audit.models import AuditEvent
 from mdm.health.things import Thing
-from mdm.models import Device
+from mdm.models import Device, Identity
+from mdm.pages import audit
 from mdm.pages.frame import Undo
 from mdm.tables import Column
 
@@ -118,6 +120,24 @@ def badge(word: str, tone: str, icon_name: str, title: str = "") -> SafeString:
         icon(icon_name),
         word,
     )
+
+
+_IDENTITY_LOOKS = {
+    identities.State.CURRENT: ("good", "circle-check"),
+    identities.State.WAITING: ("busy", "hourglass"),
+    identities.State.REVOKED: ("off", "ban"),
+    identities.State.ENDED: ("off", "circle-off"),
+}
+
+
+@register.simple_tag
+def identity_badge(identity: Identity) -> SafeString:
+    """How it stands with an identity; one that is in use and over is worth a second look."""
+    now = timezone.now()
+    state = identities.of(identity, now)
+    if state is identities.State.CURRENT and identity.expires_at <= now:
+        return badge("In use, past its end", "warning", "alert-triangle")
+    return badge(state.label, *_IDENTITY_LOOKS[state])
 
 
 _THING_ICONS = {
@@ -228,6 +248,12 @@ def cell(context: template.RequestContext, column: Column, row: Any) -> SafeStri
 def undo(message: Message) -> dict[str, Any] | None:
     """The way back that a message offers, for as long as it does."""
     return Undo.of(message)
+
+
+@register.filter
+def change(event: AuditEvent) -> str:
+    """What an audit event changed, in a line."""
+    return audit.change(event)
 
 
 @register.filter

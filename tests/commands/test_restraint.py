@@ -21,7 +21,7 @@ from commands import approvers, catalog, queue, restraint
 from commands.models import Approval, Command, Pause, QueueEntry
 from enrollment import removal
 from mdm.accounts import people, tokens
-from mdm.accounts.models import User
+from mdm.accounts.models import ApiToken, User
 from mdm.accounts.rights import Role
 from mdm.audit.actor import Actor
 from mdm.audit.models import AuditEvent
@@ -29,7 +29,7 @@ from mdm.audit.record import NotAllowed
 from mdm.models import Device, Enrollment, Group, GroupMember
 from mdm.webhooks.models import Event
 from tests.machines import Machine, install_authority, install_push_certificate
-from tests.people import someone
+from tests.people import signed_in, someone
 from tests.steps import Meanwhile
 
 State = QueueEntry.State
@@ -405,6 +405,46 @@ def test_what_someone_asked_for_ends_when_they_lose_their_access(limits, loss: s
 
     assert states(command) == {"Cancelled": 2}
     assert command.entries.first().ended_because == "Operator lost access before it began"
+
+
+@pytest.mark.parametrize(
+    ("loss", "why"),
+    [
+        ("revoked", "the API token that asked for it was revoked before it began"),
+        ("expired", "the API token that asked for it expired before it began"),
+        ("owner's role taken", "x (Operator) lost access before it began"),
+        ("another token revoked", ""),
+    ],
+)
+def test_what_a_token_asked_for_ends_when_the_token_does(
+    limits, settings, loss: str, why: str
+) -> None:
+    limits(operator=5, delay=300)
+    storage = "django.contrib.staticfiles.storage.StaticFilesStorage"
+    settings.STORAGES = {**settings.STORAGES, "staticfiles": {"BACKEND": storage}}
+    user = trusted(Role.OPERATOR)
+    token, other = (
+        tokens.create(
+            Actor.person(user), user, name=name, role=Role.OPERATOR, expires_in=timedelta(days=1)
+        )[0]
+        for name in "xy"
+    )
+    command = lock(Actor.token(token), *rows(2)).command
+    if loss == "expired":
+        ApiToken.objects.filter(pk=token.pk).update(expiry=timezone.now())
+    elif loss == "owner's role taken":
+        user.grants.update(ended_at=timezone.now())
+    else:
+        tokens.revoke(Actor.person(user), token if loss == "revoked" else other)
+    later(minutes=6)
+
+    restraint.release_due()
+
+    assert states(command) == ({"Cancelled": 2} if why else {"Queued": 2})
+    assert command.entries.first().ended_because == why
+    if why:
+        page = signed_in(trusted(Role.VIEWER)).get(f"/commands/{command.uuid}/").text
+        assert why in page
 
 
 def test_what_someone_does_not_reach_any_more_when_it_begins_is_left_out(limits) -> None:

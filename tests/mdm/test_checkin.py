@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import plistlib
 import uuid
+from datetime import timedelta
 
 import pytest
 
 from commands.models import Command, QueueEntry
 from mdm import quarantine, refusals
 from mdm.audit.actor import Actor
+from mdm.audit.models import AuditEvent
+from mdm.checkin import requests
 from mdm.models import (
     CheckinMessage,
     Device,
@@ -279,12 +282,21 @@ def test_a_users_check_out_leaves_the_device_enrolled():
     assert Enrollment.objects.get(channel="user").state == Enrollment.State.CHECKED_OUT
 
 
-def test_a_bootstrap_token_is_kept_given_back_and_withdrawn():
+def test_a_bootstrap_token_is_kept_given_back_and_withdrawn(monkeypatch):
     mac = Machine.enrolled(product_name="Mac15,3")
     assert mac.check_in("GetBootstrapToken").plist == {}
 
     assert mac.check_in("SetBootstrapToken", BootstrapToken=b"secret").status == 200
-    assert mac.check_in("GetBootstrapToken").plist == {"BootstrapToken": b"secret"}
+    for _ in range(2):
+        assert mac.check_in("GetBootstrapToken").plist == {"BootstrapToken": b"secret"}
+
+    # That it was handed out is on record once an hour; that there was none is not.
+    read = AuditEvent.objects.filter(action="bootstrap_token.read")
+    about = (read.get().actor_kind, read.get().subject_kind, read.get().subject_id)
+    assert about == ("device", "device", str(mac.enrollment.device_id))
+    monkeypatch.setattr(requests, "_HOUR", timedelta(0))
+    mac.check_in("GetBootstrapToken")
+    assert read.count() == 2
 
     assert mac.check_in("SetBootstrapToken").status == 200
     assert mac.check_in("GetBootstrapToken").plist == {}

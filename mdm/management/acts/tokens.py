@@ -79,6 +79,8 @@ def _create(actor: Actor, options: dict[str, Any], out: Printer) -> None:
         )
     except tokens.BadToken as error:
         raise CommandError(str(error), returncode=NOT_UNDERSTOOD) from None
+    except tokens.TooMany as error:
+        raise CommandError(str(error)) from None
     if options["json"]:
         out.json({"token": text, **TokenSerializer(token).data})
     else:

@@ -16,6 +16,7 @@ from django.utils.dateparse import parse_date, parse_datetime
 from mdm.audit import export, selectors
 from mdm.audit import seal as chain
 from mdm.csv_export import harmless
+from mdm.health import chain as rounds
 from mdm.management.actor import command_line
 
 
@@ -41,10 +42,12 @@ class Command(BaseCommand):
         act(options)
 
     def verify(self, options: dict[str, Any]) -> None:
+        known = options["head"] or rounds.farthest()
         try:
-            report = chain.verify(command_line(), options["head"])
+            report = chain.verify(command_line(), known)
         except chain.ChainError as error:
             raise CommandError(str(error)) from None
+        rounds.keep(report, known)
         for each in report.breaks:
             row = f" (event {each.event})" if each.event is not None else ""
             self.stdout.write(f"Number {each.number}{row} {each.what}.")

@@ -6,6 +6,7 @@ import logging
 from datetime import timedelta
 
 import pytest
+from django.core.management import CommandError, call_command
 from django.test import Client
 from django.utils import timezone
 from rest_framework.test import APIClient
@@ -160,6 +161,24 @@ def test_a_new_token_is_shown_once_and_kept_nowhere(admin, bearer):
 def test_a_token_is_not_made_beyond_the_limits(admin, wanted):
     assert new_token(signed_in(admin), **wanted)["status"] == 400
     assert not ApiToken.objects.exists()
+
+
+def test_a_person_has_so_many_tokens_that_work_and_no_more(admin, monkeypatch):
+    monkeypatch.setattr(tokens, "MOST", 2)
+    client = signed_in(admin)
+    other = User.objects.create_superuser("grace", "grace@example.com")
+    assert new_token(signed_in(other))["status"] == 201
+
+    assert [new_token(client)["status"] for _ in range(3)] == [201, 201, 409]
+    said = new_token(client)["errors"][0]["detail"]
+    assert "2 tokens that work" in said
+    with pytest.raises(CommandError, match="2 tokens that work"):
+        call_command("guard", "tokens", "--create", "x", "--user", "ada", "--role", "viewer")
+    # One that has ended makes room.
+    ApiToken.objects.filter(pk=ApiToken.objects.filter(user=admin).first().pk).update(
+        expiry=timezone.now()
+    )
+    assert new_token(client)["status"] == 201
 
 
 def test_a_token_makes_no_tokens(api):

@@ -47,6 +47,7 @@ def test_the_schema_names_every_resource_and_every_error(api):
         "entries",
         "group-members",
         "groups",
+        "identities",
         "links",
         "minimum-os",
         "push-certificates",

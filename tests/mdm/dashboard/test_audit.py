@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import csv
+import re
 from datetime import UTC, datetime, timedelta
 from io import StringIO
 
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
+from django.http import QueryDict
 from django.test import Client
 from django.utils import timezone
 
 from mdm.accounts.models import User
+from mdm.accounts.rights import Role
 from mdm.audit import refused, seal
 from mdm.audit.actor import Actor, Kind
 from mdm.audit.models import AuditEvent, RefusedRequest
 from mdm.audit.record import record
+from mdm.models import Identity
+from mdm.pages import panels
+from tests import steps
+from tests.mdm.dashboard.conftest import Enroll
+from tests.people import signed_in as as_user
+from tests.people import someone
 
 pytestmark = pytest.mark.django_db
 
@@ -46,6 +55,66 @@ def _events(db: None) -> None:
     ada = User.objects.create_user("ada2", "x@example.com", first_name="Ada", last_name="Lovelace")
     late = datetime(2026, 3, 9, 23, 59, tzinfo=UTC)
     event("fourth.one", "?", at=late, subject_id="C02 X", actor_id=str(ada.pk))
+
+
+def test_a_device_has_what_was_done_about_it_and_its_enrollments_and_identities(
+    signed_in: Client, enroll: Enroll
+) -> None:
+    device, other = enroll("C02X"), enroll("C03X")
+    identity = Identity.objects.create(
+        sha256=b"\1" * 32, expires_at=timezone.now(), enrollment=device.enrollment
+    )
+    key = device.enrollment.key
+    event("a.pk", subject_id=str(device.pk))
+    event("b.serial", subject_id="C02X", before={"name": "Old"}, after={"name": "New"})
+    event("c.enrollment", subject_kind="enrollment", subject_id=key)
+    event("d.identity", subject_kind="identity", subject_id=str(identity))
+    event("e.kind", subject_kind="profile", subject_id=str(device.pk))
+    event("f.other", subject_id=str(other.pk))
+    event("g.other", subject_kind="enrollment", subject_id=other.enrollment.key)
+
+    tab = signed_in.get(f"/devices/{device.pk}/audit/").text
+    full = f"{ADDRESS}?device={device.pk}"
+
+    assert f'href="{full}"' in tab
+    assert "name: Old → New" in tab
+    for page in (tab, signed_in.get(full).text):
+        shown = list(re.findall(r">(\w\.\w+)</a>", page))
+        assert shown == ["d.identity", "c.enrollment", "b.serial", "a.pk"]
+    # One that was deleted is known by its number alone.
+    for query, count in ((f"device={other.pk}", 2), ("device=99", 0), ("device=x", 0)):
+        found = signed_in.get(f"{ADDRESS}?{query}").text
+        assert found.count(".other</a>") == count
+
+
+def test_the_tab_is_for_who_may_read_the_audit_log(enroll: Enroll) -> None:
+    device = enroll()
+    for role, shown in ((Role.APPROVER, True), (Role.HELPER, False)):
+        client = as_user(someone(role))
+        tab = f"/devices/{device.pk}/audit/"
+        assert (tab in client.get(f"/devices/{device.pk}/").text) == shown
+        assert client.get(tab).status_code == (200 if shown else 404)
+
+
+def test_the_events_of_a_device_are_found_by_its_subjects(enroll: Enroll) -> None:
+    device = enroll()
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            INSERT INTO audit_auditevent (at, actor_kind, actor_id, actor_name, address, request_id,
+                                          action, subject_kind, subject_id)
+            SELECT now() - n * interval '1 minute', 'person', '1', 'x', '', '', 'device.retire',
+                   'device', 'n' || n FROM generate_series(1, 20000) n
+            """
+        )
+        cursor.execute("ANALYZE audit_auditevent")
+
+    with steps.plans("audit_auditevent") as found:
+        panels.audit(device, QueryDict())
+
+    assert len(found) == 1
+    assert "audit_at" not in found[0]
+    assert "Seq Scan" not in found[0]
 
 
 @pytest.mark.usefixtures("_events")

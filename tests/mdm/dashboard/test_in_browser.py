@@ -16,7 +16,8 @@ from enrollment import links
 from mdm.accounts.models import User
 from mdm.audit.actor import Actor
 from mdm.audit.models import AuditEvent
-from mdm.models import Device, InventorySection
+from mdm.audit.record import record
+from mdm.models import Device, Identity, InventorySection
 from mdm.webhooks import subscriptions
 from mdm.webhooks.models import Delivery
 from tests.machines import Machine
@@ -96,6 +97,8 @@ def _populate(admin: User, enroll: Enroll) -> dict[str, str]:
         InventorySection.objects.create(
             enrollment=mac.enrollment, section=section, data=content, reported_at=timezone.now()
         )
+    Identity.objects.create(sha256=b"<" * 32, expires_at=timezone.now(), enrollment=mac.enrollment)
+    record(actor, "device.retire", subject_kind="device", subject_id=mac.pk, after={"name": "<b>"})
     for request_type in ("ProfileList", "EraseDevice"):
         queue.enqueue(
             actor,
@@ -127,6 +130,7 @@ def _populate(admin: User, enroll: Enroll) -> dict[str, str]:
         "inventory": f"/devices/{mac.pk}/inventory/",
         "applications": f"/devices/{mac.pk}/inventory/?section=InstalledApplicationList",
         "identity": f"/devices/{mac.pk}/identity/",
+        "device, audit": f"/devices/{mac.pk}/audit/",
         "delete": f"/devices/{mac.pk}/delete/",
         "choose": send,
         "form": f"{send}&type=EraseDevice",
@@ -139,6 +143,7 @@ def _populate(admin: User, enroll: Enroll) -> dict[str, str]:
         "link": f"/enrollment/links/{link.pk}/",
         "refused": "/enrollment/refused/",
         "quarantine": "/enrollment/quarantine/",
+        "identities": "/enrollment/identities/",
         "push certificate": "/settings/push-certificate/",
         "approvals": "/commands/approvals/",
         "kept back": f"/commands/{Command.objects.get(request_type='EraseDevice').uuid}/",

@@ -62,7 +62,8 @@ PLAIN = (
     *("/groups/", "/groups/new/", "/groups/new-smart/", "/groups/count"),
     *("/enrollment/links/", "/enrollment/links/new/", "/enrollment/arrivals/"),
     *("/enrollment/arrivals/refused/", "/enrollment/arrivals/settings/"),
-    *("/enrollment/refused/", "/enrollment/quarantine/", "/settings/push-certificate/"),
+    *("/enrollment/refused/", "/enrollment/quarantine/", "/enrollment/identities/"),
+    "/settings/push-certificate/",
     *("/settings/people/", "/settings/people/invite/", "/settings/people/roles/"),
     *("/settings/tokens/", "/settings/tokens/new/", "/settings/audit/"),
     *("/settings/webhooks/", "/settings/webhooks/new/"),
@@ -73,6 +74,7 @@ PLAIN = (
 FILES = {
     *("devices_export", "abm:devices_export", "abm:devices_serials", "abm:certificate"),
     *("abm:import_unknown", "abm:import_problems", "audit_export", "audit_refused_export"),
+    "identities_export",
 }
 # What is offered beside the message of an act, to undo it (test_undo.py).
 AFTERWARDS = {"view_restore", "profiles:group_put_back", "profiles:group_take_out"}
@@ -181,6 +183,7 @@ def _pages(device: Device) -> list[str]:
     people = User.objects.order_by("is_active", "pk")[:3]
     about_device = (
         *("", "timeline/", "inventory/", "commands/", "identity/", "abm/", "profile/"),
+        "audit/",
         *("live/timeline/", "live/abm/", "retire/", "release/", "remove-management/", "delete/"),
     )
     return [

@@ -13,6 +13,7 @@ import pytest
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from commands import queue
 from commands.models import Command, QueueEntry
@@ -20,7 +21,7 @@ from mdm.accounts.models import User
 from mdm.accounts.rights import EVERYWHERE
 from mdm.audit.actor import Actor
 from mdm.audit.models import AuditEvent
-from mdm.models import Device
+from mdm.models import Device, Identity
 from mdm.pages import figures
 from mdm.webhooks import deliveries, subscriptions
 from mdm.webhooks.models import Subscription
@@ -47,6 +48,7 @@ def _paths() -> dict[str, str]:
         "device, commands": f"/devices/{device.pk}/commands/",
         "device, inventory": f"/devices/{device.pk}/inventory/",
         "device, identity": f"/devices/{device.pk}/identity/",
+        "device, audit": f"/devices/{device.pk}/audit/",
         "device, live": f"/devices/{device.pk}/live/commands/?mark=old",
         "jobs": "/commands/",
         "job": f"/commands/{job}/",
@@ -59,6 +61,7 @@ def _paths() -> dict[str, str]:
         "links": "/enrollment/links/",
         "refused": "/enrollment/refused/",
         "quarantine": "/enrollment/quarantine/",
+        "identities": "/enrollment/identities/?q=S0&sort=ends",
         "push certificate": "/settings/push-certificate/",
         "approvals": "/commands/approvals/",
         "people": "/settings/people/",
@@ -94,6 +97,11 @@ def _populate(enroll: Enroll, admin: User, serials: list[str]) -> None:
             request_type=request_type,
             parameters={},
             enrollments=[device.enrollment_id for device in devices],
+        )
+    now = timezone.now()
+    for device in devices:
+        Identity.objects.create(
+            sha256=device.udid.encode(), expires_at=now, enrollment=device.enrollment
         )
     for serial in serials:
         subscriptions.create(

@@ -17,6 +17,7 @@ from pytest_django import Settings
 from enrollment.models import EnrollmentLink
 from lab.authority import Authority, Pair, ensure_authority
 from mdm import refusals
+from mdm.accounts import tokens
 from mdm.accounts.models import ApiToken, User
 from mdm.audit.models import AuditEvent
 from mdm.health.models import ProbeResult
@@ -273,6 +274,18 @@ def test_a_token_that_cannot_be_made_is_explained(
     answer = signed_in.post("/settings/tokens/new/", {"name": "x", "days": "7", **wrong})
 
     assert answer.status_code == 422
+    assert not ApiToken.objects.exists()
+
+
+def test_one_token_too_many_is_explained(
+    signed_in: Client, admin: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tokens, "MOST", 0)
+
+    answer = signed_in.post("/settings/tokens/new/", {"name": "x", "days": "7"})
+
+    assert answer.status_code == 409
+    assert "Revoke one first" in answer.text
     assert not ApiToken.objects.exists()
 
 

@@ -277,7 +277,7 @@ def test_what_ends_is_in_one_list_with_what_stops_then(signed_in: Client, enroll
     page = signed_in.get("/").content.decode()
 
     assert "The identity of a device" in page
-    assert f'href="/devices/{device.pk}/identity/"' in page
+    assert 'href="/enrollment/identities/?state=current&amp;ends=soon&amp;sort=ends"' in page
     assert "TLS certificate of https://localhost:8443" in page
     assert "(May 4, 2031)" in page
 
