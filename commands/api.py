@@ -30,10 +30,10 @@ from commands.serializers import (
     NewCommandSerializer,
     NoteSerializer,
     PauseSerializer,
-    PreviewSerializer,
     RawSerializer,
     ReasonSerializer,
     SentSerializer,
+    VerdictSerializer,
 )
 from mdm.api.answers import answer_with
 from mdm.api.errors import Conflict
@@ -155,7 +155,7 @@ class CommandViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Resource[
 
     @extend_schema(
         request=NewCommandSerializer,
-        responses=PreviewSerializer,
+        responses=VerdictSerializer,
         examples=[
             asking(
                 "What would a restart of two devices come to?",
@@ -191,7 +191,7 @@ class CommandViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Resource[
             "unable": [{"reason": why, "count": count} for why, count in unable.most_common()],
             "held": judged.held,
         }
-        return Response(PreviewSerializer(told).data)
+        return Response(VerdictSerializer(told).data)
 
     @extend_schema(request=None, responses=CommandSerializer)
     @action(detail=True, methods=["post"])

@@ -175,7 +175,7 @@ class UnableSerializer(serializers.Serializer[Any]):
     count = serializers.IntegerField()
 
 
-class PreviewSerializer(serializers.Serializer[Any]):
+class VerdictSerializer(serializers.Serializer[Any]):
     """What would come of sending a command."""
 
     able = serializers.IntegerField(help_text="How many would get it.")

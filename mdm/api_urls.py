@@ -34,6 +34,7 @@ from mdm.api.devices import DeviceViewSet
 from mdm.api.docs import DocsView, SchemaView
 from mdm.api.health import BackupViewSet, HealthCheckViewSet, HealthView
 from mdm.api.identities import IdentityViewSet
+from mdm.api.overview import OverviewViewSet
 from mdm.api.people import GrantViewSet, PersonViewSet, RightViewSet
 from mdm.api.push_certificates import PushCertificateViewSet
 from mdm.api.quarantine import QuarantineViewSet
@@ -91,6 +92,7 @@ router.register("grants", GrantViewSet, basename="grant")
 router.register("rights", RightViewSet, basename="right")
 router.register("health-checks", HealthCheckViewSet, basename="healthcheck")
 router.register("work", WorkViewSet, basename="work")
+router.register("overview", OverviewViewSet, basename="overview")
 router.register("backups", BackupViewSet, basename="backup")
 
 urlpatterns: list[URLPattern | URLResolver] = [

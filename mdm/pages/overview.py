@@ -13,15 +13,14 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.utils import timezone
 
-from mdm import navigation
+from mdm import figures, navigation
 from mdm.accounts.models import Grant
 from mdm.audit.actor import Actor
+from mdm.figures import Figures
 from mdm.health import probes, readings, things
-from mdm.health.probes import Line
 from mdm.models import Device, Quarantine
 from mdm.navigation import Attention, Expiry
-from mdm.pages import figures, health
-from mdm.pages.figures import Figures
+from mdm.pages import health
 from mdm.pages.frame import page
 from mdm.push import certificate
 
@@ -47,15 +46,11 @@ def overview(request: HttpRequest) -> HttpResponse:
 def _server(found: Figures) -> dict[str, object]:
     """What is the business of those who look after the server."""
     lines = probes.lines()
-    first_run = probes.first_run(lines)
-    attention = [*health_attention(), *navigation.attention(), *found.attention]
-    if not first_run:
-        attention = [*_broken(lines), *attention]
     return {
-        "attention": sorted(attention, key=lambda item: item.tone != "danger"),
-        "expiries": sorted([*navigation.expiries(), *_tls(lines)], key=lambda item: item.at),
+        "attention": figures.attention(found),
+        "expiries": navigation.expiries(),
         "soon": timezone.now() + _SOON,
-        "first_run": first_run,
+        "first_run": probes.first_run(lines),
         **health.checklist(lines),
     }
 
@@ -67,13 +62,11 @@ def _held(actor: Actor) -> list[Grant]:
 
 def _enrollments(found: Figures) -> dict[str, object]:
     """Completed enrollments of the last 30 days, ready for the chart and its table."""
-    first = timezone.localdate() - timedelta(days=figures.DAYS - 1)
-    days = [first + timedelta(days=number) for number in range(figures.DAYS)]
-    values = found.by_day(first)
+    days = found.by_day()
     return {
         "labels": [f"{day:%b} {day.day}" for day in days],
-        "values": values,
-        "total": sum(values),
+        "values": list(days.values()),
+        "total": sum(days.values()),
     }
 
 
@@ -171,9 +164,10 @@ def identities_expiry() -> Iterable[Expiry]:
     )
 
 
-def _broken(lines: list[Line]) -> Iterable[Attention]:
+def broken_attention() -> Iterable[Attention]:
     """What worked once and does not now."""
-    for line in lines:
+    lines = probes.lines()
+    for line in () if probes.first_run(lines) else lines:
         if not line.settled:
             yield Attention(
                 what=f"{line.probe.label}: it worked, and does not now.",
@@ -183,9 +177,9 @@ def _broken(lines: list[Line]) -> Iterable[Attention]:
             )
 
 
-def _tls(lines: list[Line]) -> Iterable[Expiry]:
+def tls_expiry() -> Iterable[Expiry]:
     """The certificate that the probe of the public address saw."""
-    for line in lines:
+    for line in probes.lines():
         if line.result.ends_at is not None:
             yield Expiry(
                 what=f"TLS certificate of {settings.ENV.public_url}",

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from mdm import csv_export, navigation
+from mdm import csv_export, figures, navigation
 from mdm.navigation import Entry, Panel, Part
-from mdm.pages import acts, audit, figures, overview, panels, webhooks
+from mdm.pages import acts, audit, overview, panels, webhooks
 
 
 def register() -> None:
@@ -36,6 +36,8 @@ def register() -> None:
     for events in (panels.checkin_events, panels.period_events, panels.audit_events):
         navigation.add_events(events)
     for attention in (
+        overview.broken_attention,
+        overview.health_attention,
         overview.push_certificate_attention,
         overview.quarantine_attention,
         overview.audit_attention,
@@ -48,3 +50,4 @@ def register() -> None:
     navigation.add_work(csv_export.going_on)
     navigation.add_expiries(overview.push_certificate_expiry)
     navigation.add_expiries(overview.identities_expiry)
+    navigation.add_expiries(overview.tls_expiry)

@@ -125,10 +125,10 @@ def _fill(devices: int, finished: int) -> dict[str, str]:
     from commands import queue, tally
     from commands.models import Command, QueueEntry, Tally
     from enrollment import links
+    from mdm import figures
     from mdm.health import readings
     from mdm.health.models import Reading
     from mdm.models import Device, Group
-    from mdm.pages import figures
     from profiles import editing, following, giving, groups
     from profiles.wire.content import new_content
     from tests.bench import fleet

@@ -53,6 +53,7 @@ def test_the_schema_names_every_resource_and_every_error(api):
         "push-certificates",
         "search",
         "sessions",
+        "overview",
         "work",
         "refused-arrivals",
         "refused-requests",

@@ -11,7 +11,7 @@ from django.test import Client
 from django.utils import timezone
 from rest_framework.test import APIClient
 
-from commands import queue
+from commands import queue, restraint
 from commands.models import QueueEntry
 from enrollment import apple
 from enrollment.models import Holding
@@ -273,3 +273,35 @@ def test_apples_certificates_are_listed_and_fetched(
     assert [row["name"] for row in listed if row["fetched"]] == apple.missing()
     assert not any(row["accepted"] for row in listed)
     assert called == [apple.FETCH]
+
+
+def test_the_overview_tells_what_the_first_page_does(api: APIClient, enroll: Any) -> None:
+    enroll("S1")
+    Enrollment.objects.update(push_problem="BadDeviceToken")
+
+    told = call(api, "get", "overview/", 200)
+
+    numbers = {number["label"]: number["value"] for number in told["numbers"]}
+    assert (numbers["Managed"], numbers["Suspect"], numbers["Unassigned"]) == (1, 1, 0)
+    assert len(told["enrollments"]) == 30
+    assert "1 device cannot be woken." in [item["what"] for item in told["attention"]]
+    assert told["counted_at"] is None
+
+
+def test_a_command_is_judged_before_it_is_sent(api: APIClient, enroll: Any) -> None:
+    enroll("MAC", platform="macOS")
+    enroll("GONE", state="CheckedOut")
+    restraint.pause(Actor.system("test"), "a look at it")
+    wanted = {"serial_numbers": ["MAC", "GONE", "NOBODY"], "request_type": "EraseDevice"}
+
+    told = call(api, "post", "commands/preview/", 200, parameters={"PIN": "123456"}, **wanted)
+
+    assert told["able"] == 1
+    assert {each["reason"]: each["count"] for each in told["unable"]} == {
+        "This device is not enrolled now.": 1,
+        "No device has this serial number.": 1,
+    }
+    assert told["held"] == "It will wait: test paused all destructive commands."
+    assert not QueueEntry.objects.exists()
+    call(api, "post", "commands/preview/", 400, **{**wanted, "request_type": "Nothing"})
+    call(api, "post", "commands/preview/", 400, parameters={"PIN": 4}, **wanted)

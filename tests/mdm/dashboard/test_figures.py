@@ -8,11 +8,11 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
+from mdm import figures
 from mdm.accounts.rights import Role
 from mdm.health import readings
 from mdm.health.models import Reading
 from mdm.models import Device, Enrollment, EnrollmentPeriod, Group, GroupMember
-from mdm.pages import figures
 from tests.mdm.dashboard.conftest import Enroll
 from tests.people import signed_in as as_user
 from tests.people import someone

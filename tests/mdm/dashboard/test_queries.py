@@ -17,12 +17,12 @@ from django.utils import timezone
 
 from commands import queue
 from commands.models import Command, QueueEntry
+from mdm import figures
 from mdm.accounts.models import User
 from mdm.accounts.rights import EVERYWHERE
 from mdm.audit.actor import Actor
 from mdm.audit.models import AuditEvent
 from mdm.models import Device, Identity
-from mdm.pages import figures
 from mdm.webhooks import deliveries, subscriptions
 from mdm.webhooks.models import Subscription
 from mdm.webhooks.outbox import emit

@@ -43,13 +43,15 @@ class Figures:
     attention: list[Attention] = field(default_factory=list)
     at: datetime | None = None
 
-    def by_day(self, first: date) -> list[int]:
-        """Completed enrollments of the thirty days from this one, as the viewer's zone has them."""
+    def by_day(self) -> dict[date, int]:
+        """Completed enrollments of the last thirty days, as the viewer's zone has them."""
         zone = timezone.get_current_timezone()
-        days: Counter[date] = Counter()
+        counts: Counter[date] = Counter()
         for quarter, count in self.completed:
-            days[datetime.fromtimestamp(quarter * _QUARTER, zone).date()] += count
-        return [days[first + timedelta(days=number)] for number in range(DAYS)]
+            counts[datetime.fromtimestamp(quarter * _QUARTER, zone).date()] += count
+        first = timezone.localdate() - timedelta(days=DAYS - 1)
+        days = [first + timedelta(days=number) for number in range(DAYS)]
+        return {day: counts[day] for day in days}
 
 
 def register() -> None:
@@ -136,3 +138,9 @@ def numbers(figures: Figures, *, whole: bool) -> list[Number]:
         )
     ]
     return [*own[:3], *figures.numbers] if whole else own
+
+
+def attention(figures: Figures) -> list[Attention]:
+    """Everything that needs an admin now, the gravest first."""
+    found = [*navigation.attention(), *figures.attention]
+    return sorted(found, key=lambda item: item.tone != "danger")
