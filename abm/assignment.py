@@ -105,7 +105,8 @@ def _set_paused(actor: Actor, server: Server, at: datetime | None, by: str) -> N
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What is ahead for a server: how many devices Apple is still to be told of, in how many
-    requests, for how long, and how many wait for their next try until `next_at`.
+    requests, for how long, and how many wait for their next try until `next_at`; and how many are
+    settled, or should have no profile.
     """
 
     due: int
@@ -114,6 +115,8 @@ class Plan:
     batches: int
     seconds: float
     next_at: datetime | None
+    settled: int
+    unassigned: int
     blocked: str
 
 
@@ -134,6 +137,8 @@ def planned(server: Server, due: int, found: differences.Counts | None = None) -
         batches=batches,
         seconds=batches * _seconds_per_batch(server),
         next_at=found.next_at if found else None,
+        settled=found.settled if found else 0,
+        unassigned=found.unassigned if found else 0,
         blocked=why_not(server, timezone.now()),
     )
 

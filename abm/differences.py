@@ -19,11 +19,7 @@ _WITHOUT = str(_WITHOUT_WORDS)
 # A profile that is not ours stays where none of ours is wanted: somebody else may need it. Ours is
 # also what was defined before a server was disconnected and connected anew. Where a rule speaks and
 # its profile is not prepared for this server yet, Apple is told nothing.
-_DIFFERS = f"""
-FROM abm_wish w
-JOIN abm_abmdevice a ON a.id = w.listed_id
-LEFT JOIN abm_definition d ON d.id = w.definition_id
-WHERE w.server_id = ANY (%(servers)s) AND a.current AND a.removed_at IS NULL AND CASE
+_IS_OTHER = f"""CASE
     WHEN w.definition_id IS NOT NULL
     THEN d.state <> 'Defined' OR a.profile_uuid <> d.profile_uuid
          OR a.profile_status IN {_WITHOUT}
@@ -31,6 +27,12 @@ WHERE w.server_id = ANY (%(servers)s) AND a.current AND a.removed_at IS NULL AND
     ELSE a.profile_uuid <> '' AND a.profile_status NOT IN {_WITHOUT} AND EXISTS (
         SELECT FROM abm_definition o WHERE o.profile_uuid = a.profile_uuid
     ) END"""
+_LISTED = """
+FROM abm_wish w
+JOIN abm_abmdevice a ON a.id = w.listed_id
+LEFT JOIN abm_definition d ON d.id = w.definition_id
+WHERE w.server_id = ANY (%(servers)s) AND a.current AND a.removed_at IS NULL"""
+_DIFFERS = f"{_LISTED} AND {_IS_OTHER}"
 _DUE = "AND (w.retry_at IS NULL OR w.retry_at <= %(now)s)"
 # The profile is there to be assigned; or none is wanted.
 _READY = "AND (w.definition_id IS NULL OR d.state = 'Defined')"
@@ -44,12 +46,19 @@ SELECT w.listed_id, a.serial_number, w.definition_id, w.tries, w.tried_at, a.pro
 AND w.definition_id IS NOT DISTINCT FROM (SELECT definition_id FROM first)
 ORDER BY w.listed_id LIMIT %(limit)s"""
 
+# One look at every wish answers all of it.
 _COUNTS = f"""
-SELECT w.server_id, count(*) FILTER (WHERE w.retry_at > %(now)s),
-       count(*) FILTER (WHERE (w.retry_at IS NULL OR w.retry_at <= %(now)s)
-                              AND d.state = 'Refused'),
-       count(*), min(w.retry_at) FILTER (WHERE w.retry_at > %(now)s)
-{_DIFFERS} GROUP BY w.server_id"""
+SELECT server_id,
+       count(*) FILTER (WHERE differs AND later),
+       count(*) FILTER (WHERE differs AND NOT later AND state = 'Refused'),
+       count(*) FILTER (WHERE differs),
+       min(retry_at) FILTER (WHERE differs AND later),
+       count(*) FILTER (WHERE wanted AND NOT differs),
+       count(*) FILTER (WHERE NOT wanted)
+FROM (
+    SELECT w.server_id, w.retry_at, coalesce(w.retry_at > %(now)s, false) AS later, d.state,
+           w.definition_id IS NOT NULL AS wanted, {_IS_OTHER} AS differs {_LISTED} OFFSET 0
+) listed GROUP BY server_id"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,13 +79,16 @@ class Difference:
 class Counts:
     """How many devices differ: those that Apple can be told now, those that cool down after an
     answer of Apple's, and those whose profile Apple refuses to define. `next_at` is when the first
-    of the cooling is due.
+    of the cooling is due. `settled` are those that should have a profile and have it, `unassigned`
+    those that should have none.
     """
 
     due: int
     cooling: int
     undefined: int
     next_at: datetime | None
+    settled: int
+    unassigned: int
 
     @property
     def total(self) -> int:
@@ -126,12 +138,24 @@ def counts_of(server_ids: Sequence[int], now: datetime) -> dict[int, Counts]:
     with connection.cursor() as cursor:
         cursor.execute(_COUNTS, {"servers": list(server_ids), "now": now})
         found = {server: rest for server, *rest in cursor.fetchall()}
-    return {server: _counts(*found.get(server, (0, 0, 0, None))) for server in server_ids}
+    return {server: _counts(*found.get(server, (0, 0, 0, None, 0, 0))) for server in server_ids}
 
 
-def _counts(cooling: int, undefined: int, total: int, next_at: datetime | None) -> Counts:
+def _counts(
+    cooling: int,
+    undefined: int,
+    total: int,
+    next_at: datetime | None,
+    settled: int,
+    unassigned: int,
+) -> Counts:
     return Counts(
-        due=total - cooling - undefined, cooling=cooling, undefined=undefined, next_at=next_at
+        due=total - cooling - undefined,
+        cooling=cooling,
+        undefined=undefined,
+        next_at=next_at,
+        settled=settled,
+        unassigned=unassigned,
     )
 
 

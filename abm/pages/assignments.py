@@ -9,8 +9,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 
 from abm import assignment as domain
-from abm import differences
-from abm.models import AbmDevice, Assigning, Definition, Server
+from abm.models import Assigning, Definition, Server
 from abm.servers import connected
 from mdm.audit.actor import Actor
 from mdm.pages.frame import action, is_fragment, page, say
@@ -60,14 +59,13 @@ def resume(request: HttpRequest, pk: int) -> HttpResponse:
 
 def _progress(server: Server) -> dict[str, Any]:
     plan = domain.plan(server)
-    listed = AbmDevice.objects.filter(server=server, current=True, removed_at=None)
     running = Assigning.objects.filter(server=server, finished_at=None).first()
     counts = {
-        "settled": listed.filter(differences.settled()).count(),
+        "settled": plan.settled,
         "due": plan.due,
         "cooling": plan.cooling,
         "undefined": plan.undefined,
-        "unassigned": listed.filter(wish__isnull=False, wish__definition=None).count(),
+        "unassigned": plan.unassigned,
     }
     return {
         "plan": plan,

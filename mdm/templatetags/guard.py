@@ -14,7 +14,6 @@ from django.contrib.staticfiles.storage import staticfiles_storage
 from django.core.files.storage import Storage
 from django.forms import BoundField
 from django.template.engine import Engine
-from django.template.loader import render_to_string
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
@@ -224,18 +223,22 @@ def parts(context: template.RequestContext, place: str, subject: Any = None) -> 
 
 def _drawn(part: navigation.Part, subject: Any, context: template.RequestContext) -> str:
     # What the person may do to the page's device, where it is one device's.
-    shown = {"may": context["may"], **part.context(subject)}
-    return render_to_string(part.template, shown, request=context.get("request"))
+    return _included(context, part.template, may=context["may"], **part.context(subject))
+
+
+def _included(context: template.Context, name: str, **values: Any) -> SafeString:
+    """Another template drawn in this one's place, as `include` does it: by itself it would ask
+    every context processor anew, and a page has hundreds of them.
+    """
+    with context.push(**values):
+        return Engine.get_default().get_template(name).render(context)
 
 
 @register.simple_tag(takes_context=True)
 def cell(context: template.RequestContext, column: Column, row: Any) -> SafeString | str:
     """One cell of a table; text is escaped."""
     if column.template:
-        # As `include` does it: there may be hundreds on a page.
-        drawn = Engine.get_default().get_template(column.template)
-        with context.push(row=row):
-            return drawn.render(context)
+        return _included(context, column.template, row=row)
     value = column.value(row)
     if isinstance(value, datetime):
         return ago(value)

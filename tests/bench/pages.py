@@ -6,6 +6,7 @@ this process, without a socket, and its SQL statements.
 from __future__ import annotations
 
 import json
+import logging
 import subprocess
 import sys
 import time
@@ -62,6 +63,8 @@ def line(measured: dict[str, Any]) -> str:
 
 
 def _measure_here(devices: int, finished: int) -> None:
+    # Not every page of the list has something to show here.
+    logging.disable(logging.WARNING)
     from mdm.accounts.models import Grant, User
     from mdm.accounts.rights import Role
 
