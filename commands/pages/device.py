@@ -71,7 +71,14 @@ def pulse(device: Device) -> Pulse:
 
 def events(device: Device, before: datetime, limit: int) -> Iterable[Event]:
     """When commands were asked for, and when and how they ended."""
-    entries = _entries(device)
+    entries = (
+        QueueEntry.objects.filter(enrollment__device=device)
+        .select_related("command")
+        .only(
+            *("created_at", "finished_at", "state", "ended_because"),
+            *("command__request_type", "command__asked_by"),
+        )
+    )
     for entry in entries.filter(created_at__lt=before).order_by("-created_at", "-id")[:limit]:
         yield Event(
             at=entry.created_at,
