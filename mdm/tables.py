@@ -13,6 +13,8 @@ from urllib.parse import urlencode
 
 from django.db.models import F, QuerySet
 from django.http import HttpRequest, QueryDict
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 
 from mdm import named_views, navigation
 from mdm.audit.actor import Actor
@@ -21,6 +23,8 @@ from mdm.models import NamedView
 PAGE_SIZE = 50
 # Counting stops here: beyond it "more than 100,000" says as much, and costs no more.
 COUNT_CAP = 100_000
+# A page counts up to here before it answers; the rest is counted while people read it.
+COUNT_FIRST = 10_000
 
 Choices = Sequence[tuple[str, str]]
 
@@ -148,10 +152,13 @@ class Table:
         actor = Actor.of(request)
         table = self.for_actor(actor)
         narrowed = table.narrow(rows, query)
-        everything = narrowed.order_by().values("pk")[: cap + 1]
-        count = everything.count()
-        pages = max(1, -(-min(count, cap) // self.page_size))
-        page = _whole(query.get("page", ""), 1, pages)
+        everything = narrowed.order_by().values("pk")
+        asked = _whole(query.get("page", ""), 1, 1 + cap // self.page_size)
+        # Whoever is far down has been shown that there is more.
+        counted = cap if asked * self.page_size >= COUNT_FIRST else min(cap, COUNT_FIRST)
+        count = everything[: counted + 1].count()
+        pages = max(1, -(-min(count, counted) // self.page_size))
+        page = min(asked, pages)
         start = (page - 1) * self.page_size
         views = [each for each in named_views.seen(actor, self.slug) if table.may_show(each)]
         view = next(
@@ -163,8 +170,10 @@ class Table:
             table=table,
             query=query,
             path=request.path,
-            rows=self._page(narrowed, query, start) if count else [],
+            rows=self._page(rows, narrowed, query, start) if count else [],
+            everything=everything,
             count=count,
+            counted=counted,
             cap=cap,
             page=page,
             pages=pages,
@@ -179,10 +188,13 @@ class Table:
         """Whether a view has no filter that is not for whoever looks."""
         return not self.withheld.intersection(QueryDict(view.query))
 
-    def _page(self, rows: QuerySet[Any], query: QueryDict, start: int) -> list[Any]:
+    def _page(
+        self, rows: QuerySet[Any], narrowed: QuerySet[Any], query: QueryDict, start: int
+    ) -> list[Any]:
         """The rows from `start` on: found by their ids alone, so that only what is shown is read
         whole however deep it lies."""
-        ids = list(self.sort(rows, query).values_list("pk", flat=True)[start:][: self.page_size])
+        ordered = self.sort(narrowed, query).values_list("pk", flat=True)
+        ids = list(ordered[start:][: self.page_size])
         found = rows.order_by().in_bulk(ids)
         return [found[pk] for pk in ids if pk in found]
 
@@ -229,7 +241,10 @@ class View:
     query: QueryDict
     path: str
     rows: list[Any]
+    # Counted up to `counted`, where counting may go up to `cap`.
+    everything: QuerySet[Any]
     count: int
+    counted: int
     cap: int
     page: int
     pages: int
@@ -241,9 +256,13 @@ class View:
     opened: NamedView | None = None
     person: int | None = None
     chips: list[Chip] = field(init=False)
+    # Each column with how its cells begin.
+    cells: list[tuple[Column, SafeString]] = field(init=False)
 
     def __post_init__(self) -> None:
         self.chips = [self._chip(chip) for chip in self.table.filters]
+        start = '<td class="{}" data-label="{}">'
+        self.cells = [(each, format_html(start, each.css, each.label)) for each in self.columns]
 
     @property
     def columns(self) -> list[Column]:
@@ -316,13 +335,28 @@ class View:
 
     @property
     def capped(self) -> bool:
-        return self.count > self.cap
+        return self.count > self.counted
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether there is more to count."""
+        return self.capped and self.counted < self.cap
+
+    def count_all(self) -> None:
+        """Count what is left to count."""
+        self.counted = self.cap
+        self.count = self.everything[: self.cap + 1].count()
 
     @property
     def count_words(self) -> str:
         if self.capped:
-            return f"more than {self.cap:,}"
+            return f"more than {self.counted:,}"
         return f"{self.count:,}"
+
+    @property
+    def here(self) -> str:
+        """The address of this page of the table."""
+        return self._url()
 
     @property
     def noun(self) -> str:

@@ -91,7 +91,10 @@ def is_fragment(request: HttpRequest, target: str) -> bool:
 
 
 def table_page(request: HttpRequest, template: str, view: View, **context: object) -> HttpResponse:
-    """A page around a table; only the table's region where htmx asks for it."""
+    """A page around a table; only the table's region, or the count, where htmx asks for it."""
+    if is_fragment(request, f"count-{view.table.slug}"):
+        view.count_all()
+        return render(request, "mdm/table/count.html", {"view": view})
     name = f"region-{view.table.slug}"
     shown = "mdm/table/region.html" if is_fragment(request, name) else template
     answer = render(request, shown, {"view": view, **context})

@@ -24,7 +24,7 @@ from mdm.health.things import Thing
 from mdm.models import Device, Identity
 from mdm.pages import audit
 from mdm.pages.frame import Undo
-from mdm.tables import Column
+from mdm.tables import Column, View
 
 register = template.Library()
 
@@ -235,16 +235,24 @@ def _included(context: template.Context, name: str, **values: Any) -> SafeString
 
 
 @register.simple_tag(takes_context=True)
-def cell(context: template.RequestContext, column: Column, row: Any) -> SafeString | str:
-    """One cell of a table; text is escaped."""
+def cells(context: template.Context, view: View, row: Any) -> SafeString:
+    """The cells of a row; text is escaped."""
+    drawn = ((start, _cell(context, column, row)) for column, start in view.cells)
+    return format_html_join("", "{}{}</td>", drawn)
+
+
+def _cell(context: template.Context, column: Column, row: Any) -> SafeString | str:
     if column.template:
         return _included(context, column.template, row=row)
     value = column.value(row)
     if isinstance(value, datetime):
         return ago(value)
     if value is None or value == "":
-        return format_html('<span class="text-secondary">{}</span>', "—")
-    return format_html("{}", value)
+        return _NOTHING
+    return str(value)
+
+
+_NOTHING = SafeString('<span class="text-secondary">—</span>')
 
 
 @register.filter

@@ -103,6 +103,12 @@
     const bar = table.querySelector("[data-bulk]");
     if (!bar) return;
     const slug = table.dataset.table;
+    // Counted after the page was there.
+    const exact = region.querySelector("[data-exact]");
+    if (exact) {
+      region.dataset.count = exact.dataset.exact;
+      all("[data-bulk-total]", bar).forEach((place) => { place.textContent = exact.textContent; });
+    }
     let selection = kept(slug);
     if (selection.query !== region.dataset.query) selection = { query: region.dataset.query, ids: [] };
     const boxes = all("tbody input[name=id]", region);

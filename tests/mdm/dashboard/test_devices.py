@@ -8,11 +8,13 @@ import re
 from datetime import timedelta
 
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from abm.models import AbmDevice
-from mdm import csv_export
+from mdm import csv_export, tables
 from mdm.accounts.rights import Role
 from mdm.models import Device, Enrollment, Group, GroupMember, NamedView, Quarantine
 from tests.abm.pages.conftest import Connect, Listed, connect, listed
@@ -40,7 +42,10 @@ def _shown(client: Client, query: str = "") -> list[str]:
         ("00008030-f17", ["F17XYZ"]),
         ("book pro", ["C02ABC"]),
         ("100%", ["F17XYZ"]),
-        ("%", ["F17XYZ"]),
+        ("0%", []),
+        ("00%", ["F17XYZ"]),
+        ("f1", ["F17XYZ"]),
+        ("%", []),
         ("_", []),
         ("\\", []),
         ("nothing like it", []),
@@ -349,3 +354,25 @@ def test_a_long_file_is_in_the_list_of_what_goes_on_until_it_was_sent(
     pieces += file
     assert b"".join(pieces).count(b"\r\n") == 6
     assert list(signed_in.get("/work/").context["work"]) == []
+
+
+def test_a_long_list_is_counted_to_its_end_after_it_was_shown(
+    signed_in: Client, enroll: Enroll, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tables, "COUNT_FIRST", 100)
+    for number in range(120):
+        enroll(f"S{number}")
+    with CaptureQueriesContext(connection) as asked:
+        page = signed_in.get("/devices/?q=S").content.decode()
+    assert "more than 100" in page
+    [address] = re.findall(r'id="count-devices" hx-get="([^"]+)"', page)
+    assert any("LIMIT 101" in query["sql"] for query in asked.captured_queries)
+
+    counted = signed_in.get(
+        address, headers={"HX-Request": "true", "HX-Target": "count-devices"}
+    ).content.decode()
+
+    assert counted == '<span class="nums" id="count-devices" data-exact="120">120</span>'
+    # Who is far down is shown the rest.
+    assert "101–120" in signed_in.get("/devices/?q=S&page=3").content.decode()
+    assert 'rel="next"' in signed_in.get("/devices/?q=S&page=2").content.decode()
