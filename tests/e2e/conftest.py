@@ -1,4 +1,6 @@
-"""One world for all stories of a run, and what its parts said last beside each failure."""
+"""One world for all stories, which ends with the last of them; and what its parts said last, beside
+each failure.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,7 @@ _LAST_LINES = 40
 _started: list[World] = []
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     folder = tmp_path_factory.mktemp("world")
     started = worlds.start(folder / "var")

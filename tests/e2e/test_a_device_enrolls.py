@@ -18,7 +18,7 @@ from tests.e2e.world import World
 Enroll = Callable[[Model], str]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def enroll(world: World) -> Enroll:
     """Enrolls a new device; returns its serial number once it has answered the first questions."""
 
@@ -34,17 +34,17 @@ def enroll(world: World) -> Enroll:
     return new
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def iphone(enroll: Enroll) -> str:
     return enroll(Model.IPHONE)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def ipad(enroll: Enroll) -> str:
     return enroll(Model.IPAD)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def mac(enroll: Enroll) -> str:
     return enroll(Model.MAC)
 
