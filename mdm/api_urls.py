@@ -34,7 +34,7 @@ from mdm.api.devices import DeviceViewSet
 from mdm.api.docs import DocsView, SchemaView
 from mdm.api.health import BackupViewSet, HealthCheckViewSet, HealthView
 from mdm.api.identities import IdentityViewSet
-from mdm.api.overview import OverviewViewSet
+from mdm.api.overview import OverviewView
 from mdm.api.people import GrantViewSet, PersonViewSet, RightViewSet
 from mdm.api.push_certificates import PushCertificateViewSet
 from mdm.api.quarantine import QuarantineViewSet
@@ -92,12 +92,12 @@ router.register("grants", GrantViewSet, basename="grant")
 router.register("rights", RightViewSet, basename="right")
 router.register("health-checks", HealthCheckViewSet, basename="healthcheck")
 router.register("work", WorkViewSet, basename="work")
-router.register("overview", OverviewViewSet, basename="overview")
 router.register("backups", BackupViewSet, basename="backup")
 
 urlpatterns: list[URLPattern | URLResolver] = [
     *router.urls,
     path("search/", SearchView.as_view({"get": "search"}), name="search"),
+    path("overview/", OverviewView.as_view(), name="overview"),
     path("health/", HealthView.as_view(), name="health"),
     path("schema/", SchemaView.as_view(), name="schema"),
     path("docs/", DocsView.as_view(), name="docs"),

@@ -8,9 +8,9 @@ from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.views import APIView
 
 from mdm import figures, navigation
-from mdm.api.resources import Resource
 from mdm.audit.actor import Actor
 
 _URL = "Where the dashboard tells more of it."
@@ -64,16 +64,13 @@ class OverviewSerializer(serializers.Serializer[Any]):
     expiries = ExpirySerializer(many=True, help_text="The nearest first; else as `attention`.")
 
 
-class OverviewViewSet(Resource[Any]):
+class OverviewView(APIView):
     """How it stands with the fleet and the server."""
 
-    rights = {"list": "device.read"}
-    serializer_class = OverviewSerializer
-    pagination_class = None
-    filter_backends = ()
+    rights = {"get": "device.read"}
 
     @extend_schema(responses=OverviewSerializer)
-    def list(self, request: Request) -> Response:
+    def get(self, request: Request) -> Response:
         """What the dashboard's first page tells: numbers of devices, enrollments by day, what needs
         someone, and what ends when. Numbers and enrollments are of devices that the caller sees.
         """
@@ -87,4 +84,4 @@ class OverviewViewSet(Resource[Any]):
             "attention": figures.attention(found) if whole else [],
             "expiries": navigation.expiries() if whole else [],
         }
-        return Response(self.get_serializer(told).data)
+        return Response(OverviewSerializer(told).data)

