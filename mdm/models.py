@@ -57,6 +57,10 @@ class Device(models.Model):
         indexes = [
             models.Index(fields=["udid"], name="device_udid"),
             # Which versions there are is a choice of the list's filter.
+            # Lists show these, and count them.
+            models.Index(
+                fields=["id"], name="device_current", condition=models.Q(retired_at__isnull=True)
+            ),
             models.Index(fields=["os_version"], name="device_os_version"),
             # Search by any part of what people know a device by.
             GinIndex(
