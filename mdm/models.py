@@ -56,11 +56,11 @@ class Device(models.Model):
         constraints = [models.UniqueConstraint(fields=["serial_number"], name="device_serial_once")]
         indexes = [
             models.Index(fields=["udid"], name="device_udid"),
-            # Which versions there are is a choice of the list's filter.
             # Lists show these, and count them.
             models.Index(
                 fields=["id"], name="device_current", condition=models.Q(retired_at__isnull=True)
             ),
+            # Which versions there are is a choice of the list's filter.
             models.Index(fields=["os_version"], name="device_os_version"),
             # Search by any part of what people know a device by.
             GinIndex(
