@@ -19,7 +19,7 @@ from mdm.navigation import Found
 
 Devices = QuerySet[Device]
 
-# Shorter text is in nearly everything: the list takes it, for how things begin.
+# Shorter text is in nearly everything, and no index helps with it: the list takes it.
 SHORTEST = 3
 LONGEST = 100
 _FEW = 1_000
@@ -28,10 +28,7 @@ _SHOWN = 8
 
 @CharField.register_lookup
 class Contains(Lookup):
-    """`ILIKE`: Django's own icontains compares `UPPER(...)`, which no trigram index helps. Nor does
-    one with fewer than three characters inside of a text, so that these are looked for where it
-    begins.
-    """
+    """`ILIKE`: Django's own icontains compares `UPPER(...)`, which no trigram index helps."""
 
     lookup_name = "ilike"
 
@@ -39,7 +36,7 @@ class Contains(Lookup):
         text = str(self.rhs)
         for special in "\\%_":
             text = text.replace(special, "\\" + special)
-        return f"{text}%" if len(str(self.rhs)) < SHORTEST else f"%{text}%"
+        return f"%{text}%"
 
     def as_sql(self, compiler: Any, connection: Any) -> tuple[str, tuple[Any, ...]]:
         left, left_params = self.process_lhs(compiler, connection)
@@ -49,7 +46,7 @@ class Contains(Lookup):
 
 def devices(queryset: QuerySet[Device], text: str) -> QuerySet[Device]:
     """Devices whose serial number, name, UDID or model name contains `text`, in any case, or a name
-    of one of their users; begins with it, where it has fewer than three characters.
+    of one of their users.
     """
     text = clean(text)
     if not text:
