@@ -49,6 +49,9 @@ class Wait:
 
     def __enter__(self) -> Self:
         _waits.add(self)
+        # Whoever comes while the connections of its address are being ended loses its own too.
+        if _ending and self.client in _ending:
+            self.given_up = True
         if _watcher is None:
             _start_watcher()
         return self
@@ -73,6 +76,7 @@ class Wait:
 
 
 _waits: set[Wait] = set()
+_ending: frozenset[Client | None] = frozenset()
 _watcher: threading.Thread | None = None
 _starting = threading.Lock()
 
@@ -102,17 +106,21 @@ def _give_up_on_the_late() -> None:
     The server does not say which connection a request came on, so that all of an address end.
     Whoever shares it with somebody late loses at most a request, which every device repeats.
     """
+    global _ending
     now, waits = time.monotonic(), list(_waits)
-    clients: set[Client | None] = {wait.client for wait in waits if wait.late(now, len(waits))}
-    if not clients:
+    _ending = frozenset(wait.client for wait in waits if wait.late(now, len(waits)))
+    if not _ending:
         return
-    for wait in waits:
-        wait.given_up |= wait.client in clients
-    for connection in _connections():
-        with connection, suppress(OSError):
-            if _client(connection) in clients:
-                # What is sent still goes out, so that the client gets its answer.
-                connection.shutdown(socket.SHUT_RD)
+    try:
+        for wait in list(_waits):
+            wait.given_up |= wait.client in _ending
+        for connection in _connections():
+            with connection, suppress(OSError):
+                if _client(connection) in _ending:
+                    # What is sent still goes out, so that the client gets its answer.
+                    connection.shutdown(socket.SHUT_RD)
+    finally:
+        _ending = frozenset()
 
 
 def _connections() -> Iterator[socket.socket]:

@@ -10,6 +10,7 @@ from contextlib import closing
 
 import pytest
 
+from mdm import patience
 from mdm.local.environment import ROOT
 from mdm.local.server import WEB_OPTIONS
 from mdm.patience import THREADS, Wait
@@ -90,6 +91,26 @@ def test_others_are_left_alone(pair):
         assert (unseen.given_up, patient.given_up) == (True, False)
         client.sendall(b"here")
         assert ours.recv(4) == b"here"
+
+
+def test_who_begins_to_wait_while_connections_end_is_given_up_with_them(pair, monkeypatch):
+    client, ours = pair
+    address = {"REMOTE_ADDR": client.getsockname()[0], "SERVER_PORT": str(ours.getsockname()[1])}
+    came = Wait(address, 3600)
+    connections = patience._connections
+
+    def listed() -> Iterator[socket.socket]:
+        yield from connections()
+        with came:
+            pass
+
+    monkeypatch.setattr(patience, "_connections", listed)
+    with Wait(address, 0.01):
+        assert ours.recv(1) == b""
+
+    until(lambda: came.given_up and not patience._ending)
+    with Wait(address, 3600) as later:
+        assert not later.given_up
 
 
 def test_the_published_setup_starts_web_processes_as_this_machine_does():
