@@ -2,6 +2,8 @@
 # that has to be there.
 
 SHELL := /bin/sh
+# Python keeps what it compiled: many processes are started, and each would take seconds for it.
+unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 .PHONY: help demo up test lint bench clean install install-dev assets format test-programs bench-programs
 

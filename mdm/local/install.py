@@ -57,7 +57,9 @@ def install(kind: str) -> None:
     _run(*_pip(), "install", "-q", "--retries", "2", "--require-hashes", "-r", str(_INSTALLER))
     _say("Installing the packages")
     uv = (str(VENV / "bin" / "uv"), *_certificates())
-    _run(*uv, "pip", "sync", "--python", str(_PYTHON), "--require-hashes", str(_LOCKS[kind]))
+    # Where nothing may be written later, as in a container, each process would compile them anew.
+    sync = ("pip", "sync", "--compile-bytecode", "--python", str(_PYTHON), "--require-hashes")
+    _run(*uv, *sync, str(_LOCKS[kind]))
     _STAMP.write_text(f"{kind} {_digest()}\n")
 
 
