@@ -67,7 +67,7 @@ define programs
 endef
 
 test-programs:
-	$(call programs,chromium:chromium pki:strongswan-pki pki:libstrongswan-extra-plugins)
+	$(call programs,chromium-headless-shell:chromium-headless-shell pki:strongswan-pki pki:libstrongswan-extra-plugins)
 
 bench-programs:
 	$(call programs,wrk:wrk)

@@ -46,7 +46,7 @@ def test_a_view_keeps_filters_order_and_columns(signed_in: Client, enroll: Enrol
         "view": [str(view.pk)],
     }
     assert _offered(signed_in) == ["My Macs"]
-    assert ("A1" in page, "A2" in page) == (True, False)
+    assert ("Select A1" in page, "Select A2" in page) == (True, False)
     # Its columns hold while it is open, and nowhere else.
     assert 'data-label="OS"' not in page
     assert 'data-label="OS"' in signed_in.get("/devices/").content.decode()
