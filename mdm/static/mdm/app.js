@@ -128,7 +128,8 @@
       const count = selection.all ? total : selection.ids.length;
       bar.hidden = count === 0;
       const number = bar.querySelector("[data-bulk-count]");
-      number.textContent = count.toLocaleString("en-US");
+      // Of all that fit it is known in words alone until they are counted.
+      number.textContent = selection.all ? bar.querySelector("[data-bulk-total]").textContent : count.toLocaleString("en-US");
       bar.querySelector("[data-select-all]").hidden = selection.all || !page?.checked || count >= total || total > CAP;
       const form = document.getElementById(`bulk-${slug}`);
       form.elements.ids.value = selection.all ? "" : selection.ids.join(",");
