@@ -104,6 +104,8 @@
         if (round === watching) said.textContent = UNREAD;
         return;
       }
+      // Whoever closed it meanwhile is not asked for the camera.
+      if (round !== watching) return;
       try {
         if (!navigator.mediaDevices) throw new DOMException("", "NotFoundError");
         const given = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } });
