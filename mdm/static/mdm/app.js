@@ -237,6 +237,8 @@
   };
   document.addEventListener("DOMContentLoaded", () => {
     care(document);
+    // On a phone the tabs are wider than the page.
+    document.querySelector(".panel-tabs .active")?.scrollIntoView({ block: "nearest", inline: "center" });
     document.querySelector("[aria-invalid=true]")?.focus();
   });
   // Without a delay (htmx-config), so that what was swapped in is cared for before anyone clicks it.

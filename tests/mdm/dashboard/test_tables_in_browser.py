@@ -105,6 +105,9 @@ def test_a_phone_scans_the_serial_number_of_a_box(window: Any, enroll: Enroll) -
     expect(dialog).to_contain_text("This code is not a serial number")
     page.evaluate("window.codes = ['1PMLPF3LL/A', 'SF17XK2LM9Q']")
     page.wait_for_url(re.compile(rf"/devices/{device.pk}/"))
+    # Which tab is open is seen, where they are wider than the page.
+    page.goto(f"/devices/{device.pk}/audit/")
+    expect(page.locator(".panel-tabs .active")).to_be_in_viewport()
     assert here.trouble == []
 
 
