@@ -133,7 +133,7 @@
         const { found } = await look(await createImageBitmap(photo));
         if (!found) said.textContent = "No serial number was found in this photo. Go closer, so that its code fills the picture.";
       } catch {
-        said.textContent = "This file is not a photo that the browser can read.";
+        said.textContent = detector ? "This file is not a photo that the browser can read." : UNREAD;
       }
       event.target.value = "";
     });

@@ -153,6 +153,16 @@ def test_who_closed_the_scan_before_it_was_ready_is_not_asked_for_the_camera(win
     expect(page.get_by_role("dialog")).to_contain_text("There is no camera")
     assert page.evaluate("window.asked") == 1
 
+    # Nor is a photo at fault where the reader is missing.
+    page.route("**/zxing.min.js", lambda route: route.abort())
+    page.reload()
+    button.click()
+    expect(page.get_by_role("dialog")).to_contain_text("could not be loaded")
+    photo = page.get_by_label("Or take a photo of the code")
+    photo.set_input_files(_box(page, "1PMLPF3"))
+    expect(photo).to_have_value("")
+    expect(page.get_by_role("dialog")).to_contain_text("could not be loaded")
+
 
 def _box(page: Page, *codes: str) -> Any:
     """A photo of a box with these codes, in Code 39, one below the other."""
