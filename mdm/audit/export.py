@@ -29,7 +29,9 @@ def between(since: datetime | None, until: datetime | None) -> QuerySet[AuditEve
 def note(actor: Actor, what: str, narrowed: Mapping[str, str]) -> None:
     """Record that `actor` takes out events or refused requests, and which. Raises NotAllowed."""
     allow(actor, "audit.read")
-    record(actor, "audit.export", subject_kind="audit", subject_id=what, after=dict(narrowed))
+    # Postgres stores no NUL.
+    after = {key.replace("\0", ""): text.replace("\0", "") for key, text in narrowed.items()}
+    record(actor, "audit.export", subject_kind="audit", subject_id=what, after=after)
 
 
 def note_hourly(actor: Actor, what: str, narrowed: Mapping[str, str]) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hmac
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -182,20 +182,20 @@ class Report:
             self.breaks.append(found)
 
 
-def verify(actor: Actor, known: Head | None = None) -> Report:
-    """Read every row and check that it is as it was sealed, in its place. `known` is a head that
-    was written down elsewhere: the chain has to lead through it, which proves that its end was not
-    cut off and made anew. Raises NotAllowed, ChainError.
+def verify(actor: Actor, *known: Head | None) -> Report:
+    """Read every row and check that it is as it was sealed, in its place. `known` are heads that
+    were written down elsewhere: the chain has to lead through each, which proves that its end was
+    not cut off and made anew. Raises NotAllowed, ChainError.
     """
     allow(actor, "audit.read")
-    report = walk(NOTHING, known)
+    report = walk(NOTHING, {head for head in known if head is not None})
     report.waiting = AuditEvent.objects.filter(sealed_as__isnull=True).count()
     return report
 
 
-def walk(start: Head, known: Head | None, most: int | None = None) -> Report:
-    """Check, of `most` rows at most, that they follow `start`, a place that was checked before.
-    Raises ChainError.
+def walk(start: Head, known: Set[Head], most: int | None = None) -> Report:
+    """Check, of `most` rows at most, that they follow `start`, a place that was checked before; and
+    that the chain still leads through `start` and `known`. Raises ChainError.
     """
     report = Report(head=start)
     chain = AuditEvent.objects.filter(sealed_as__isnull=False).order_by("sealed_as")
@@ -205,11 +205,11 @@ def walk(start: Head, known: Head | None, most: int | None = None) -> Report:
     with transaction.atomic():
         key = _key() if chain.exists() else b""
         rows = _rows(chain)[:most].iterator(chunk_size=2_000)
-        for found in _breaks(key, rows, report, known):
+        for found in _left(start, known):
+            report.add(found)
+        for found in _breaks(key, rows, report):
             report.add(found)
         report.ended = most is None or report.sealed < most
-        if report.ended and known is not None and head().number < known.number:
-            report.add(Break(known.number, None, "is missing: the end of the chain was cut off"))
     return report
 
 
@@ -237,7 +237,28 @@ class _Suspect:
         return Break(self.number, self.event, what)
 
 
-def _breaks(key: bytes, rows: Iterator[Row], report: Report, known: Head | None) -> Iterator[Break]:
+def _left(start: Head, known: Set[Head]) -> Iterator[Break]:
+    """Tell which of these places the chain does not lead through any more. What was cut off grows
+    again as new rows get its numbers, and the walk may not come by there.
+    """
+    end = head().number
+    places = sorted({start, *known} - {NOTHING}, key=lambda place: place.number)
+    for place in places:
+        there = AuditEvent.objects.filter(sealed_as=place.number).order_by("pk")
+        rows = [(pk, bytes(stored or b"")) for pk, stored in there.values_list("pk", "sealed_hash")]
+        if place.number > end:
+            if place == places[-1]:
+                yield Break(place.number, None, "is missing: the end of the chain was cut off")
+        elif rows and all(stored != place.hash for _, stored in rows):
+            when = "when it was checked" if place == start else "was written down elsewhere"
+            yield Break(place.number, rows[0][0], f"has another hash than {when}")
+        elif place == start and len(rows) != 1:
+            # The walk begins behind it.
+            what = "has the number of another row: it was put in" if rows else "is missing"
+            yield Break(place.number, rows[-1][0] if rows else None, what)
+
+
+def _breaks(key: bytes, rows: Iterator[Row], report: Report) -> Iterator[Break]:
     """Walk the chain, counting in `report`, and tell where it does not hold."""
     suspect: _Suspect | None = None
     for number, stored, *columns in rows:
@@ -247,8 +268,6 @@ def _breaks(key: bytes, rows: Iterator[Row], report: Report, known: Head | None)
             yield Break(number, event, "has the number of another row: it was put in")
             continue
         here = report.head = Head(number, bytes(stored))
-        if known is not None and number == known.number and known.hash != here.hash:
-            yield Break(number, event, "has another hash than was written down elsewhere")
         if number > end.number + 1:
             if suspect is not None:
                 yield suspect.was(_CHANGED)

@@ -42,36 +42,44 @@ def register() -> None:
 
 def go_on() -> Mapping[str, Any]:
     """Check the next rows; returns how far the round has come, and what is known to be broken."""
-    reading = readings.last(NAME)
-    known = dict(reading.data) if reading else {}
-    now = timezone.now()
+    now, known = timezone.now(), _known()
     if known.get("ended") and now - datetime.fromisoformat(known["began"]) >= WHOLE_AGAIN:
         known |= {"place": None, "round": _NONE}
     place, far = _head(known.get("place")), _head(known.get("far"))
     if place == NOTHING:
         known["began"] = now.isoformat()
     try:
-        report = seal.walk(place, far if far != NOTHING else None, ROWS)
+        report = seal.walk(place, {far}, ROWS)
     except ChainError as error:
         log.error("audit_not_checked", problem=str(error))
         return {**known, "trouble": str(error)}
     return _kept(known, report, now)
 
 
-def farthest() -> Head | None:
-    """The farthest place that was ever checked; the chain still has to lead through it."""
-    reading = readings.last(NAME)
-    far = _head(reading.data.get("far")) if reading else NOTHING
-    return far if far != NOTHING else None
+def farthest(given: Head | None) -> Head:
+    """The farthest place that was ever checked: the chain still has to lead through it. Unless the
+    head that someone has `given` is where the last check came to the end, or newer: they take that
+    end as it is.
+    """
+    known = _known()
+    end = _head(known.get("place" if known.get("ended") else "far"))
+    return given if given is not None and given.number >= end.number else _head(known.get("far"))
 
 
-def keep(report: Report, known: Head | None) -> None:
-    """Take over what a check of the whole chain found, through `known`, so that pages say that from
+def keep(report: Report, far: Head) -> None:
+    """Take over what a check of the whole chain found, through `far`, so that pages say that from
     now on.
     """
-    now = timezone.now()
-    data = _kept({"began": now.isoformat(), "far": str(known or NOTHING)}, report, now)
-    Reading.objects.update_or_create(name=NAME, defaults={"at": now, "data": data})
+    now, known = timezone.now(), _known()
+    was = {
+        "began": now.isoformat(),
+        # A head that does not fit is none to go by.
+        "far": known.get("far") if report.broken else str(far),
+        "since": known.get("since"),
+    }
+    Reading.objects.update_or_create(
+        name=NAME, defaults={"at": now, "data": _kept(was, report, now)}
+    )
 
 
 def thing(now: Pulse | None = None) -> Iterable[Thing]:
@@ -111,6 +119,11 @@ _WHAT_TO_DO = (
 )
 
 
+def _known() -> dict[str, Any]:
+    reading = readings.last(NAME)
+    return dict(reading.data) if reading else {}
+
+
 def _kept(known: Mapping[str, Any], report: Report, now: datetime) -> dict[str, Any]:
     """The state after a step: this round's breaks, and those that are told, which are those of the
     round before too until this one has come to its end.
@@ -120,7 +133,10 @@ def _kept(known: Mapping[str, Any], report: Report, now: datetime) -> dict[str, 
     found = own if report.ended else own if own["count"] > before["count"] else before
     if report.broken:
         log.error("audit_broken", count=report.broken, breaks=_as_data(report)["breaks"])
-    far = max(_head(known.get("far")), report.head, key=lambda head: head.number)
+    far = _head(known.get("far"))
+    if not found["count"]:
+        # What was made anew after a break is no place to go by.
+        far = max(far, report.head, key=lambda head: head.number)
     return {
         "began": known["began"],
         "place": str(report.head),

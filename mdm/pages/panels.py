@@ -96,7 +96,7 @@ def checkin_events(device: Device, before: datetime, limit: int) -> Iterable[Eve
         CheckinMessage.objects.filter(enrollment__device=device, received_at__lt=before)
         .select_related("enrollment")
         .defer("body")
-        .order_by("-received_at")[:limit]
+        .order_by("-received_at", "-id")[:limit]
     )
     for message in messages:
         user = message.enrollment.user_short_name or message.enrollment.user_identifier
@@ -113,7 +113,7 @@ def period_events(device: Device, before: datetime, limit: int) -> Iterable[Even
         EnrollmentPeriod.objects.filter(enrollment__device=device)
         .filter(Q(completed_at__lt=before) | Q(ended_at__lt=before))
         .select_related("enrollment")
-        .order_by("-began_at")[:limit]
+        .order_by("-began_at", "-id")[:limit]
     )
     for period in periods:
         yield from (event for event in _of_period(period) if event.at < before)
@@ -123,7 +123,7 @@ def audit_events(device: Device, before: datetime, limit: int) -> Iterable[Event
     """What was done about the device itself; commands are told by the commands app."""
     acts = AuditEvent.objects.filter(
         subject_kind="device", subject_id=str(device.pk), at__lt=before
-    ).order_by("-id")[:limit]
+    ).order_by("-at", "-id")[:limit]
     for act in acts:
         itself = act.actor_kind == AuditEvent.ActorKind.DEVICE
         by = "the device itself" if itself else act.actor_name

@@ -42,12 +42,13 @@ class Command(BaseCommand):
         act(options)
 
     def verify(self, options: dict[str, Any]) -> None:
-        known = options["head"] or rounds.farthest()
+        given = options["head"]
+        far = rounds.farthest(given)
         try:
-            report = chain.verify(command_line(), known)
+            report = chain.verify(command_line(), given, far)
         except chain.ChainError as error:
             raise CommandError(str(error)) from None
-        rounds.keep(report, known)
+        rounds.keep(report, far)
         for each in report.breaks:
             row = f" (event {each.event})" if each.event is not None else ""
             self.stdout.write(f"Number {each.number}{row} {each.what}.")

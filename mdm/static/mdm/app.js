@@ -128,7 +128,8 @@
       const count = selection.all ? total : selection.ids.length;
       bar.hidden = count === 0;
       const number = bar.querySelector("[data-bulk-count]");
-      number.textContent = count.toLocaleString("en-US");
+      // Of all that fit it is known in words alone until they are counted.
+      number.textContent = selection.all ? bar.querySelector("[data-bulk-total]").textContent : count.toLocaleString("en-US");
       bar.querySelector("[data-select-all]").hidden = selection.all || !page?.checked || count >= total || total > CAP;
       const form = document.getElementById(`bulk-${slug}`);
       form.elements.ids.value = selection.all ? "" : selection.ids.join(",");
@@ -236,6 +237,8 @@
   };
   document.addEventListener("DOMContentLoaded", () => {
     care(document);
+    // On a phone the tabs are wider than the page.
+    document.querySelector(".panel-tabs .active")?.scrollIntoView({ block: "nearest", inline: "center" });
     document.querySelector("[aria-invalid=true]")?.focus();
   });
   // Without a delay (htmx-config), so that what was swapped in is cared for before anyone clicks it.

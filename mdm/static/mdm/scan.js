@@ -104,6 +104,8 @@
         if (round === watching) said.textContent = UNREAD;
         return;
       }
+      // Whoever closed it meanwhile is not asked for the camera.
+      if (round !== watching) return;
       try {
         if (!navigator.mediaDevices) throw new DOMException("", "NotFoundError");
         const given = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } });
@@ -131,7 +133,7 @@
         const { found } = await look(await createImageBitmap(photo));
         if (!found) said.textContent = "No serial number was found in this photo. Go closer, so that its code fills the picture.";
       } catch {
-        said.textContent = "This file is not a photo that the browser can read.";
+        said.textContent = detector ? "This file is not a photo that the browser can read." : UNREAD;
       }
       event.target.value = "";
     });

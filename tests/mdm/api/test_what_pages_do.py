@@ -73,6 +73,23 @@ def test_a_timeline_is_walked_and_holds_each_event_once(api: APIClient, enroll: 
     assert {"detail": "by Ada", "url": ""}.items() <= page["results"][0].items()
 
 
+def test_a_timeline_goes_by_when_things_happened_not_by_when_they_were_written(
+    api: APIClient, enroll: Any
+) -> None:
+    device = enroll("S1").device
+    for hours in range(1, 6):
+        AuditEvent.objects.create(
+            at=timezone.now() - timedelta(hours=hours),
+            actor_name="Ada",
+            action=f"act.{hours}",
+            subject_kind="device",
+            subject_id=str(device.pk),
+        )
+
+    page = api.get(f"/api/v1/devices/{device.pk}/timeline/?page_size=1").json()
+    assert [event["what"] for event in page["results"]] == ["act.1"]
+
+
 def test_what_was_asked_for_long_ago_is_told_where_it_ended(api: APIClient, enroll: Any) -> None:
     enrollment = enroll("S1")
     begun = timezone.now() - timedelta(days=1)

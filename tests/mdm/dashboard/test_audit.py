@@ -218,6 +218,16 @@ def test_what_is_filtered_is_taken_out_and_that_is_recorded(signed_in: Client) -
     )
 
 
+@pytest.mark.parametrize(
+    "address", [f"{ADDRESS}export.csv?q=%00a", "/api/v1/audit-events/?%00=%00"]
+)
+def test_what_postgres_cannot_store_is_no_reason_to_take_nothing_out(
+    signed_in: Client, address: str
+) -> None:
+    assert signed_in.get(address).status_code == 200
+    assert AuditEvent.objects.filter(action="audit.export").exists()
+
+
 def test_what_was_refused_has_a_list_of_its_own(signed_in: Client) -> None:
     stranger = Actor(kind=None, id="", name="someone unknown", address="192.0.2.9")
     person = Actor(kind=Kind.PERSON, id="7", name="Ben")

@@ -6,6 +6,7 @@ import csv
 import io
 import re
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.db import connection
@@ -351,6 +352,19 @@ def test_a_long_file_is_in_the_list_of_what_goes_on_until_it_was_sent(
     pieces += file
     assert b"".join(pieces).count(b"\r\n") == 6
     assert list(signed_in.get("/work/").context["work"]) == []
+
+
+def test_a_file_is_whole_where_redis_is_away(
+    signed_in: Client, enroll: Enroll, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(csv_export, "PIECE", 2)
+    for number in range(5):
+        enroll(f"S{number}")
+    settings.CACHES = {"default": {**settings.CACHES["default"], "LOCATION": "redis://127.0.0.1:1"}}
+
+    file = signed_in.get("/devices/export.csv").streaming_content
+    assert b"".join(file).count(b"\r\n") == 6
+    assert signed_in.get("/work/").status_code == 200
 
 
 def test_a_long_list_is_counted_to_its_end_after_it_was_shown(

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from mdm.accounts.models import User
 from mdm.models import NamedView
@@ -105,6 +105,9 @@ def test_a_phone_scans_the_serial_number_of_a_box(window: Any, enroll: Enroll) -
     expect(dialog).to_contain_text("This code is not a serial number")
     page.evaluate("window.codes = ['1PMLPF3LL/A', 'SF17XK2LM9Q']")
     page.wait_for_url(re.compile(rf"/devices/{device.pk}/"))
+    # Which tab is open is seen, where they are wider than the page.
+    page.goto(f"/devices/{device.pk}/audit/")
+    expect(page.locator(".panel-tabs .active")).to_be_in_viewport()
     assert here.trouble == []
 
 
@@ -124,6 +127,41 @@ def test_where_the_browser_reads_no_codes_a_photo_of_a_box_is_read_all_the_same(
     photo.set_input_files(_box(page, "1PMLPF3", "SF17XK2LM9Q"))
     page.wait_for_url(re.compile(rf"/devices/{device.pk}/"))
     assert here.trouble == []
+
+
+def test_who_closed_the_scan_before_it_was_ready_is_not_asked_for_the_camera(window: Any) -> None:
+    page = window(viewport={"width": 390, "height": 844}).sign_in()
+    page.add_init_script(
+        "window.asked = 0; navigator.mediaDevices.getUserMedia = async () => {"
+        " window.asked += 1; throw new DOMException('', 'NotFoundError'); };"
+    )
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        route.continue_() if held else held.append(route)
+
+    page.route("**/zxing.min.js", hold)
+    page.goto("/devices/")
+    button = page.get_by_role("button", name="Scan a serial number")
+    with page.expect_request("**/zxing.min.js"):
+        button.click()
+    page.keyboard.press("Escape")
+    with page.expect_event("requestfinished", lambda request: "zxing" in request.url):
+        held[0].continue_()
+
+    button.click()
+    expect(page.get_by_role("dialog")).to_contain_text("There is no camera")
+    assert page.evaluate("window.asked") == 1
+
+    # Nor is a photo at fault where the reader is missing.
+    page.route("**/zxing.min.js", lambda route: route.abort())
+    page.reload()
+    button.click()
+    expect(page.get_by_role("dialog")).to_contain_text("could not be loaded")
+    photo = page.get_by_label("Or take a photo of the code")
+    photo.set_input_files(_box(page, "1PMLPF3"))
+    expect(photo).to_have_value("")
+    expect(page.get_by_role("dialog")).to_contain_text("could not be loaded")
 
 
 def _box(page: Page, *codes: str) -> Any:

@@ -115,14 +115,49 @@ def test_an_end_that_is_cut_off_is_found_within_the_hour_and_told_once(
     assert _word() == "Unbroken"
 
 
-def test_a_chain_made_anew_from_some_place_on_is_found(step: Callable[..., Data]) -> None:
+def test_a_chain_made_anew_from_some_place_on_is_found_and_never_forgotten(
+    step: Callable[..., Data],
+) -> None:
     write(3)
     step(), step()
-    _change(3, action="x", sealed_as=None, sealed_hash=None)
+    before = str(seal.head())
+    _change(2, action="x", sealed_as=None, sealed_hash=None)
+    _change(3, sealed_as=None, sealed_hash=None)
     seal.seal()
+    early = str(seal.Head(1, bytes(AuditEvent.objects.get(sealed_as=1).sealed_hash or b"")))
+    assert (step(), _word())[1] == "Broken"
 
-    assert (step(), _word())[1] == "Unbroken"
-    assert (step(week=True), _word())[1] == "Broken"
+    # What is new fits. Neither the next rounds nor who looks again, or has an old head, end it.
+    write(2)
+    assert [(step(week=week), _word())[1] for week in (False, True, False)] == ["Broken"] * 3
+    for given in ((), (), ("--head", early), ("--head", before)):
+        with pytest.raises(CommandError, match="broken"):
+            call_command("audit", "verify", *given, stdout=StringIO())
+        assert _word() == "Broken"
+    call_command("audit", "verify", "--head", str(seal.head()), stdout=StringIO())
+    assert _word() == "Unbroken"
+
+
+def test_an_end_that_is_cut_off_is_found_while_a_round_is_far_from_it(
+    step: Callable[..., Data],
+) -> None:
+    write(9)
+    assert [step()["ended"] for _ in range(4)] == [False, False, False, True]
+    step(week=True)
+    with tampering():
+        AuditEvent.objects.filter(sealed_as=9).delete()
+
+    assert (step()["ended"], _word()) == (False, "Broken")
+
+
+def test_a_row_that_is_put_in_where_a_step_begins_is_found(step: Callable[..., Data]) -> None:
+    write(5)
+    step()
+    write()
+    with tampering():
+        AuditEvent.objects.filter(sealed_as=None).update(sealed_as=3, sealed_hash=bytes(32))
+
+    assert (step(), _word())[1] == "Broken"
 
 
 def test_without_its_key_the_chain_is_not_checked_and_pages_say_so(
