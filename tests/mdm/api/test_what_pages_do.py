@@ -223,6 +223,8 @@ def test_sessions_are_seen_and_ended(admin: User, api: APIClient) -> None:
     assert len(call(api, "get", f"people/{grace.pk}/sessions/", 200)) == 1
     assert call(api, "post", f"people/{grace.pk}/sign-out/", 200) == {"ended": 1}
     call(hers, "get", "devices/", 401)
+    # A token that was stolen would keep its owner out.
+    call(api, "post", f"people/{admin.pk}/sign-out/", 403)
     acts = AuditEvent.objects.filter(action="people.sign_out").order_by("id")
     assert list(acts.values_list("subject_id", "actor_kind")) == [
         *[(str(admin.pk), "person")] * 2,
