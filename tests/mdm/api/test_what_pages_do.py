@@ -130,6 +130,8 @@ def test_a_device_is_let_go_from_setup_assistant(api: APIClient, enroll: Any) ->
 
     entry = QueueEntry.objects.get(command__request_type="DeviceConfigured")
     assert asked == {"command": str(entry.command.uuid), "held": False}
+    # Asked for again while it waits, it is still that one.
+    assert call(api, "post", path, 202) == asked
     assert call(api, "get", path, 200)["released_by"] == "tests (ada)"
     Enrollment.objects.filter(pk=enrollment.pk).update(state="CheckedOut")
     call(api, "post", path, 409)
