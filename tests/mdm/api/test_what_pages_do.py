@@ -22,7 +22,7 @@ from mdm.accounts.rights import Role
 from mdm.audit.actor import Actor
 from mdm.audit.models import AuditEvent
 from mdm.health.models import ProbeResult
-from mdm.models import Enrollment, Escrow, Identity
+from mdm.models import Enrollment, EnrollmentPeriod, Escrow, Identity
 from tests.abm.pages.conftest import Connect, Listed, connect, listed
 from tests.people import signed_in, someone
 
@@ -91,6 +91,25 @@ def test_what_was_asked_for_long_ago_is_told_where_it_ended(api: APIClient, enro
 
     path = f"/api/v1/devices/{enrollment.device_id}/timeline/?page_size=1"
     assert api.get(path).json()["results"][0]["what"] == "CertificateList: Acknowledged"
+
+
+def test_a_period_that_began_first_and_ended_last_is_told_first(
+    api: APIClient, enroll: Any
+) -> None:
+    enrollment, now = enroll("S1"), timezone.now()
+    for began, ended in ((20, 1), (10, 9), (8, 7)):
+        at = now - timedelta(days=began)
+        EnrollmentPeriod.objects.create(
+            enrollment=enrollment,
+            began_at=at,
+            completed_at=at,
+            ended_at=now - timedelta(days=ended),
+        )
+
+    path = f"/api/v1/devices/{enrollment.device_id}/timeline/?page_size=1"
+    [event] = api.get(path).json()["results"]
+
+    assert event["at"][:10] == f"{now - timedelta(days=1):%Y-%m-%d}"
 
 
 @pytest.mark.parametrize("cursor", ["x", "2026-01-01~1", "2026-01-01T00:00:00Z~x", "9999-12-31~0"])
