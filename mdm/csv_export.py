@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -11,6 +12,7 @@ from django.core.cache import cache
 from django.db.models import QuerySet
 from django.http import StreamingHttpResponse
 from django.utils import timezone
+from redis import RedisError
 
 from mdm import named_views
 from mdm.audit.actor import Actor
@@ -69,7 +71,9 @@ def lines(table: Table, rows: QuerySet[Any]) -> Iterator[str]:
 
 def going_on(actor: Actor) -> Iterator[Work]:
     """The files that `actor` is being sent, for the list of what goes on."""
-    found = cache.get_many([_key(actor, slug) for slug in named_views.tables])
+    found: dict[str, Any] = {}
+    with suppress(RedisError):
+        found = cache.get_many([_key(actor, slug) for slug in named_views.tables])
     for each in found.values():
         yield Work(
             what=f"Export of {each['many']}",
@@ -93,14 +97,31 @@ def _watched(actor: Actor, table: Table, rows: QuerySet[Any]) -> Iterator[str]:
         "since": timezone.now(),
         "total": total,
     }
+    told = True
     try:
         for number, piece in enumerate(lines(table, rows)):
             # Read by who waits for it; forgotten where this process ends.
-            cache.set(key, {**known, "done": min(total, number * PIECE)}, timeout=60)
+            told = told and _tell(key, {**known, "done": min(total, number * PIECE)})
             yield piece
     finally:
-        cache.delete(key)
+        if told:
+            _tell(key, None)
+
+
+def _tell(key: str, known: dict[str, Any] | None) -> bool:
+    """Keep how far a file has come, or that it was sent (None). False with Redis away, which keeps
+    no file back.
+    """
+    try:
+        if known is None:
+            cache.delete(key)
+        else:
+            cache.set(key, known, timeout=60)
+    except RedisError:
+        return False
+    return True
 
 
 def _key(actor: Actor, slug: str) -> str:
-    return f"export-{actor.user_id}-{slug}"
+    # Of who is sent the file: a token of theirs may see less than they do.
+    return f"export-{actor.id}-{slug}"
