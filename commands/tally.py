@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import connection
+from django.db import connection, transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
@@ -44,8 +44,8 @@ def begin(command: Command, state: str, entries: int) -> None:
 
 def again(command_id: int) -> None:
     """Count now, after an act that moved many entries, so that whoever acted sees what it did."""
-    if Tally.objects.filter(pk=command_id).exists():
-        _keep(command_id)
+    with transaction.atomic():
+        _keep(Tally.objects.select_for_update(of=("self",)).filter(pk=command_id))
 
 
 def soon(commands: QuerySet[Command]) -> None:
@@ -54,15 +54,16 @@ def soon(commands: QuerySet[Command]) -> None:
 
 
 def count_due() -> int:
-    """Count those whose time has come, one after the other; returns how many."""
-    due = list(
-        Tally.objects.filter(due_at__lte=timezone.now())
-        .order_by("due_at")
-        .values_list("pk", flat=True)
-    )
-    for command_id in due:
-        _keep(command_id)
-    return len(due)
+    """Count those whose time has come, one after the other; returns how many there were. What
+    another is at is left to it.
+    """
+    due = Tally.objects.filter(due_at__lte=timezone.now())
+    ids = list(due.order_by("due_at").values_list("pk", flat=True))
+    for command_id in ids:
+        with transaction.atomic():
+            rows = due.select_for_update(of=("self",), skip_locked=True)
+            _keep(rows.filter(pk=command_id))
+    return len(ids)
 
 
 def of(commands: Iterable[int]) -> dict[int, Tally]:
@@ -104,18 +105,21 @@ def count(command_id: int, where: Where = EVERYWHERE) -> Counted:
     )
 
 
-def _keep(command_id: int) -> None:
-    command = Command.objects.filter(pk=command_id).first()
-    if command is None:
-        return  # its time was over just now (commands/retention.py)
-    counted = asdict(count(command_id))
-    age = counted["counted_at"] - command.created_at
+def _keep(locked: QuerySet[Tally]) -> None:
+    """Count again, if it is still there (commands/retention.py). It is locked before it is counted:
+    otherwise what a worker counted before an act could be written after what the act counted.
+    """
+    found = locked.select_related("command").first()
+    if found is None:
+        return
+    counted = asdict(count(found.pk))
+    age = counted["counted_at"] - found.command.created_at
     # A late answer still moves an entry that expired, so that commands without unfinished entries
     # are counted too, once in a while.
     most = _OPEN if counted["unfinished"] else _OVER
     over = not counted["unfinished"] and age > _FOR_GOOD
     due_at = None if over else counted["counted_at"] + min(max(age / 100, _FIRST), most)
-    Tally.objects.update_or_create(pk=command_id, defaults={**counted, "due_at": due_at})
+    Tally.objects.filter(pk=found.pk).update(**counted, due_at=due_at)
 
 
 _COUNTING = """

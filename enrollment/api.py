@@ -15,6 +15,7 @@ from rest_framework.exceptions import NotFound, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from commands.models import QueueEntry
 from commands.queue import Enqueued
 from enrollment import apple, awaiting, links, minimum, removal
 from enrollment.errors import BadLink, BadMinimum, Closed
@@ -38,6 +39,7 @@ from mdm.api.resources import Resource
 from mdm.api.schema import asking
 from mdm.audit.actor import Actor
 from mdm.audit.record import NoReason
+from mdm.models import Enrollment
 
 
 class EnrollmentViewSet(enrollments.EnrollmentViewSet):
@@ -57,7 +59,7 @@ class EnrollmentViewSet(enrollments.EnrollmentViewSet):
         """How long the device waits in Setup Assistant; or let it go on now (DeviceConfigured)."""
         found = self.get_object()
         if request.method == "POST":
-            return _asked(awaiting.release(Actor.of(request), found))
+            return _asked(found, awaiting.release(Actor.of(request), found))
         holding = Holding.objects.filter(pk=found.pk).first()
         if holding is None or not found.awaiting_configuration:
             raise NotFound("This device does not wait in Setup Assistant.")
@@ -69,7 +71,8 @@ class EnrollmentViewSet(enrollments.EnrollmentViewSet):
         """Ask the device to leave management: it removes its enrollment profile, and with that what
         came by it.
         """
-        return _asked(removal.ask(Actor.of(request), self.get_object()))
+        found = self.get_object()
+        return _asked(found, removal.ask(Actor.of(request), found))
 
 
 class LinkViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Resource[EnrollmentLink]):
@@ -247,5 +250,12 @@ class AppleCertificateViewSet(Resource[Any]):
         return Response(status=status.HTTP_202_ACCEPTED)
 
 
-def _asked(sent: Enqueued) -> Response:
-    return Response(AskedSerializer(sent).data, status=status.HTTP_202_ACCEPTED)
+def _asked(enrollment: Enrollment, sent: Enqueued) -> Response:
+    command = sent.command
+    if not sent.entries:
+        # It waits there already: that one tells what comes of it.
+        same = QueueEntry.objects.filter(
+            enrollment=enrollment, finished_at=None, command__request_type=command.request_type
+        ).first()
+        command = same.command if same else command
+    return Response(AskedSerializer(command).data, status=status.HTTP_202_ACCEPTED)

@@ -128,7 +128,7 @@ class HoldingSerializer(serializers.ModelSerializer[Holding]):
 class AskedSerializer(serializers.Serializer[Any]):
     """The command by which a device is asked; `commands/{uuid}/` tells what comes of it."""
 
-    command = serializers.UUIDField(source="command.uuid")
+    command = serializers.UUIDField(source="uuid")
     held = serializers.BooleanField(help_text="Whether it is kept back, for a second person, say.")
 
 

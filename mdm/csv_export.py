@@ -97,16 +97,31 @@ def _watched(actor: Actor, table: Table, rows: QuerySet[Any]) -> Iterator[str]:
         "since": timezone.now(),
         "total": total,
     }
+    told = True
     try:
         for number, piece in enumerate(lines(table, rows)):
-            # Read by who waits for it; forgotten where this process ends. A file is whole without.
-            with suppress(RedisError):
-                cache.set(key, {**known, "done": min(total, number * PIECE)}, timeout=60)
+            # Read by who waits for it; forgotten where this process ends.
+            told = told and _tell(key, {**known, "done": min(total, number * PIECE)})
             yield piece
     finally:
-        with suppress(RedisError):
+        if told:
+            _tell(key, None)
+
+
+def _tell(key: str, known: dict[str, Any] | None) -> bool:
+    """Keep how far a file has come, or that it was sent (None). False with Redis away, which keeps
+    no file back.
+    """
+    try:
+        if known is None:
             cache.delete(key)
+        else:
+            cache.set(key, known, timeout=60)
+    except RedisError:
+        return False
+    return True
 
 
 def _key(actor: Actor, slug: str) -> str:
-    return f"export-{actor.user_id}-{slug}"
+    # Of who is sent the file: a token of theirs may see less than they do.
+    return f"export-{actor.id}-{slug}"

@@ -87,13 +87,18 @@ def set_default(actor: Actor, os: str, server: Server | None, profile: Profile |
         following.publish()
 
 
+def check(profile: Profile) -> None:
+    """Raise NotNow where it can be given to nobody."""
+    if profile.archived_at is not None:
+        raise NotNow(f"{profile} is archived. Restore it first.")
+    if profile.current_id is None:
+        raise NotNow(f"{profile} has no version that was applied yet.")
+
+
 def _usable(profile: Profile) -> Profile:
     """The profile, kept from being archived meanwhile."""
     held = Profile.objects.select_for_update(of=("self",)).get(pk=profile.pk)
-    if held.archived_at is not None:
-        raise NotNow(f"{held} is archived. Restore it first.")
-    if held.current_id is None:
-        raise NotNow(f"{held} has no version that was applied yet.")
+    check(held)
     return held
 
 

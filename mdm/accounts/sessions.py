@@ -48,6 +48,9 @@ def sign_out(actor: Actor, user: User) -> int:
     NotAllowed.
     """
     allow(actor, "people.sign_out")
+    if actor.user_id == user.pk:
+        # As with one session of theirs.
+        somewhere(actor, "session.end")
     return _end(actor, user, of(user))
 
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from itertools import groupby
 
 from django.conf import settings
-from django.db.models import F, Max, Q
+from django.db.models import Case, F, Max, Q, When
 from django.http import QueryDict
 from django.utils import timezone
 
@@ -113,7 +113,11 @@ def period_events(device: Device, before: datetime, limit: int) -> Iterable[Even
         EnrollmentPeriod.objects.filter(enrollment__device=device)
         .filter(Q(completed_at__lt=before) | Q(ended_at__lt=before))
         .select_related("enrollment")
-        .order_by("-began_at", "-id")[:limit]
+        # By the last of its events that is asked for: what began long ago may have ended lately.
+        .order_by(
+            Case(When(ended_at__lt=before, then=F("ended_at")), default=F("completed_at")).desc(),
+            "-id",
+        )[:limit]
     )
     for period in periods:
         yield from (event for event in _of_period(period) if event.at < before)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
@@ -17,6 +17,7 @@ from mdm.models import Device, Group, GroupMember
 from tests import machines
 from tests.machines import Machine
 from tests.people import signed_in, someone
+from tests.steps import Meanwhile
 
 pytestmark = pytest.mark.django_db
 
@@ -147,6 +148,17 @@ def test_who_acts_sees_at_once_what_it_did(fleet, large, to_all):
     assert progress.states([erase]) == {erase.pk: {"Held": 4}}
     restraint.end_held(erase, "nobody wants it")
     assert progress.states([erase]) == {erase.pk: {"Cancelled": 4}}
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("large", [2], indirect=True)
+def test_what_was_counted_before_an_act_is_not_written_after_it(to_all):
+    Tally.objects.update(due_at=timezone.now())
+    with transaction.atomic():
+        queue.cancel_rest(ADMIN, to_all)
+        worker = Meanwhile(tasks.count_entries)
+    worker.returned()
+    assert progress.states([to_all]) == {to_all.pk: {"Cancelled": 4}}
 
 
 @pytest.mark.parametrize("large", [2], indirect=True)

@@ -138,6 +138,10 @@ def test_a_change_is_previewed_and_not_made(api: APIClient, server: Server) -> N
         assert [(line["before"], line["after"], line["devices"]) for line in said["lines"]] == [
             (None, "Office, version 1", 1)
         ], path
+        # What the act refuses has no preview.
+        Profile.objects.update(archived_at=timezone.now())
+        call(api, "post", path, 409, **asked)
+        Profile.objects.update(archived_at=None)
 
     rule = {"match": "all", "conditions": [{"field": "family", "op": "is", "value": "iPhone"}]}
     assert call(api, "post", "groups/count/", 200, rule=rule) == {"devices": 1}

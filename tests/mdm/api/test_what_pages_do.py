@@ -22,7 +22,7 @@ from mdm.accounts.rights import Role
 from mdm.audit.actor import Actor
 from mdm.audit.models import AuditEvent
 from mdm.health.models import ProbeResult
-from mdm.models import Enrollment, Escrow, Identity
+from mdm.models import Enrollment, EnrollmentPeriod, Escrow, Identity
 from tests.abm.pages.conftest import Connect, Listed, connect, listed
 from tests.people import signed_in, someone
 
@@ -110,6 +110,25 @@ def test_what_was_asked_for_long_ago_is_told_where_it_ended(api: APIClient, enro
     assert api.get(path).json()["results"][0]["what"] == "CertificateList: Acknowledged"
 
 
+def test_a_period_that_began_first_and_ended_last_is_told_first(
+    api: APIClient, enroll: Any
+) -> None:
+    enrollment, now = enroll("S1"), timezone.now()
+    for began, ended in ((20, 1), (10, 9), (8, 7)):
+        at = now - timedelta(days=began)
+        EnrollmentPeriod.objects.create(
+            enrollment=enrollment,
+            began_at=at,
+            completed_at=at,
+            ended_at=now - timedelta(days=ended),
+        )
+
+    path = f"/api/v1/devices/{enrollment.device_id}/timeline/?page_size=1"
+    [event] = api.get(path).json()["results"]
+
+    assert event["at"][:10] == f"{now - timedelta(days=1):%Y-%m-%d}"
+
+
 @pytest.mark.parametrize("cursor", ["x", "2026-01-01~1", "2026-01-01T00:00:00Z~x", "9999-12-31~0"])
 def test_a_place_that_we_did_not_make_is_refused(api: APIClient, enroll: Any, cursor: str) -> None:
     path = f"/api/v1/devices/{enroll('S1').device_id}/timeline/"
@@ -147,6 +166,8 @@ def test_a_device_is_let_go_from_setup_assistant(api: APIClient, enroll: Any) ->
 
     entry = QueueEntry.objects.get(command__request_type="DeviceConfigured")
     assert asked == {"command": str(entry.command.uuid), "held": False}
+    # Asked for again while it waits, it is still that one.
+    assert call(api, "post", path, 202) == asked
     assert call(api, "get", path, 200)["released_by"] == "tests (ada)"
     Enrollment.objects.filter(pk=enrollment.pk).update(state="CheckedOut")
     call(api, "post", path, 409)
@@ -240,6 +261,8 @@ def test_sessions_are_seen_and_ended(admin: User, api: APIClient) -> None:
     assert len(call(api, "get", f"people/{grace.pk}/sessions/", 200)) == 1
     assert call(api, "post", f"people/{grace.pk}/sign-out/", 200) == {"ended": 1}
     call(hers, "get", "devices/", 401)
+    # A token that was stolen would keep its owner out.
+    call(api, "post", f"people/{admin.pk}/sign-out/", 403)
     acts = AuditEvent.objects.filter(action="people.sign_out").order_by("id")
     assert list(acts.values_list("subject_id", "actor_kind")) == [
         *[(str(admin.pk), "person")] * 2,
