@@ -14,12 +14,15 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import connection, transaction
+import structlog
+from django.db import DatabaseError, connection, transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
 from commands.models import Command, Tally
 from mdm.accounts.rights import EVERYWHERE, Where
+
+log = structlog.get_logger(__name__)
 
 # Commands with more entries have a tally.
 LARGE = 1000
@@ -55,14 +58,17 @@ def soon(commands: QuerySet[Command]) -> None:
 
 def count_due() -> int:
     """Count those whose time has come, one after the other; returns how many there were. What
-    another is at is left to it.
+    another is at is left to it, and one that fails keeps none of the others from being counted.
     """
     due = Tally.objects.filter(due_at__lte=timezone.now())
     ids = list(due.order_by("due_at").values_list("pk", flat=True))
     for command_id in ids:
-        with transaction.atomic():
-            rows = due.select_for_update(of=("self",), skip_locked=True)
-            _keep(rows.filter(pk=command_id))
+        try:
+            with transaction.atomic():
+                rows = due.select_for_update(of=("self",), skip_locked=True)
+                _keep(rows.filter(pk=command_id))
+        except DatabaseError:
+            log.exception("count_failed", command=command_id)
     return len(ids)
 
 

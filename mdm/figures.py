@@ -21,6 +21,7 @@ from mdm.health import readings
 from mdm.models import Device, EnrollmentPeriod
 from mdm.navigation import Attention, Number
 
+# Of what is kept: figures of another shape are kept under another name.
 NAME = "overview"
 # With more devices than these, a page does not count them.
 MANY = 10_000

@@ -9,11 +9,14 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+import structlog
 from django.db.models import Count, F, Max, Q
 from django.utils import timezone
 
 from mdm.health.models import Reading
 from mdm.models import Enrollment, Identity
+
+log = structlog.get_logger(__name__)
 
 IDENTITIES_ENDING = "identities ending"
 PUSHES = "pushes"
@@ -47,7 +50,9 @@ def last(name: str) -> Reading | None:
 
 
 def take_due() -> int:
-    """Take those whose time has come; returns how many."""
+    """Take those whose time has come; returns how many. One that fails keeps none of the others
+    from being taken, and is tried again the next time.
+    """
     now = timezone.now()
     known = dict(Reading.objects.values_list("name", "at"))
     due = {
@@ -55,11 +60,16 @@ def take_due() -> int:
         for name, kind in _kinds.items()
         if name not in known or now - known[name] >= kind.every - _EARLY
     }
+    taken = 0
     for name, kind in due.items():
-        Reading.objects.update_or_create(
-            name=name, defaults={"at": timezone.now(), "data": dict(kind.take())}
-        )
-    return len(due)
+        try:
+            found = {"at": timezone.now(), "data": dict(kind.take())}
+            Reading.objects.update_or_create(name=name, defaults=found)
+        except Exception:
+            log.exception("reading_failed", reading=name)
+        else:
+            taken += 1
+    return taken
 
 
 def register_own() -> None:

@@ -162,6 +162,27 @@ def test_what_was_counted_before_an_act_is_not_written_after_it(to_all):
 
 
 @pytest.mark.parametrize("large", [2], indirect=True)
+def test_one_that_cannot_be_counted_keeps_none_of_the_others_back(fleet, to_all):
+    ids = [machine.enrollment.pk for machine in fleet]
+    other = queue.enqueue(ADMIN, request_type="ProfileList", parameters={}, enrollments=ids).command
+    QueueEntry.objects.update(state=State.EXPIRED)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql
+            AS $$ BEGIN RAISE 'not this one'; END $$"""
+        )
+        cursor.execute(
+            "CREATE TRIGGER refuse BEFORE UPDATE OF states ON commands_tally FOR EACH ROW"
+            f" WHEN (OLD.command_id = {to_all.pk}) EXECUTE FUNCTION refuse()"
+        )
+
+    counted()
+
+    assert Tally.objects.get(command=to_all).states == {"Queued": 4}
+    assert Tally.objects.get(command=other).states == {"Expired": 4}
+
+
+@pytest.mark.parametrize("large", [2], indirect=True)
 def test_the_older_the_rarer_and_a_late_answer_is_counted_too(fleet, to_all):
     def due_in() -> timedelta | None:
         counted()

@@ -22,7 +22,7 @@ from mdm.accounts.models import User
 from mdm.accounts.rights import Role
 from mdm.audit.actor import Actor
 from mdm.health import probes, pulse, readings, things
-from mdm.health.models import ProbeResult
+from mdm.health.models import ProbeResult, Reading
 from mdm.health.things import Thing
 from mdm.models import Enrollment, Group, Identity, PushCertificate
 from tests.abm.pages.conftest import Connect, Ran
@@ -262,6 +262,20 @@ def test_how_long_answers_take_is_read_from_the_latest_of_a_day(
     assert told.data == {"count": 4, "half": 25, "p95": pytest.approx(769.5)}
     page = signed_in.get("/").content.decode()
     assert re.search(r'95 of 100 answers came within <strong class="nums">12 min [45]\d s<', page)
+
+
+def test_a_reading_that_fails_keeps_none_of_the_others_back(
+    db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    every = timedelta(minutes=1)
+    kinds = {
+        "broken": readings._Kind(lambda: {}["nothing"], every),
+        "whole": readings._Kind(lambda: {"count": 1}, every),
+    }
+    monkeypatch.setattr(readings, "_kinds", kinds)
+
+    assert readings.take_due() == 1
+    assert list(Reading.objects.values_list("name", "data")) == [("whole", {"count": 1})]
 
 
 def test_what_ends_is_in_one_list_with_what_stops_then(signed_in: Client, enroll: Enroll) -> None:
