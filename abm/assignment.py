@@ -17,14 +17,14 @@ from datetime import datetime, timedelta
 import structlog
 from celery import current_app
 from django.db import transaction
-from django.db.models import Exists, F, OuterRef, Q
+from django.db.models import Exists, F, OuterRef, Q, Subquery
 from django.utils import timezone
 
 from abm import client as apple
 from abm import conversation, decisions, differences, runs, servers, state, store
 from abm.client import AbmError, Client, Patience
 from abm.conversation import Busy
-from abm.differences import Difference
+from abm.differences import Counts, Difference
 from abm.models import Assigning, Definition, LedgerEntry, Server, SyncRun, Wish
 from abm.store import Overtaken
 from mdm import moments, secrets
@@ -122,25 +122,38 @@ class Plan:
 
 def plan(server: Server) -> Plan:
     """What is ahead, as of now."""
-    now = timezone.now()
-    found = differences.counts(server.pk, now)
-    return planned(server, found.due, found)
+    return plans([server])[server.pk]
 
 
-def planned(server: Server, due: int, found: differences.Counts | None = None) -> Plan:
-    """What `due` devices would cost."""
-    batches = math.ceil(due / batch_size(server))
-    return Plan(
-        due=due,
-        cooling=found.cooling if found else 0,
-        undefined=found.undefined if found else 0,
-        batches=batches,
-        seconds=batches * _seconds_per_batch(server),
-        next_at=found.next_at if found else None,
-        settled=found.settled if found else 0,
-        unassigned=found.unassigned if found else 0,
-        blocked=why_not(server, timezone.now()),
-    )
+def plans(servers: Sequence[Server]) -> dict[int, Plan]:
+    """The same of each of these servers, in as many statements."""
+    found = differences.counts_of([server.pk for server in servers], timezone.now())
+    return _planned(servers, found)
+
+
+def planned(servers: Sequence[Server], due: Mapping[int, int]) -> dict[int, Plan]:
+    """What telling Apple of so many devices of each of these servers would cost."""
+    return _planned(servers, {pk: Counts(due=devices) for pk, devices in due.items()})
+
+
+def _planned(servers: Sequence[Server], found: Mapping[int, Counts]) -> dict[int, Plan]:
+    now, seconds = timezone.now(), _seconds_per_batch(servers)
+    made = {}
+    for server in servers:
+        counts = found[server.pk]
+        batches = math.ceil(counts.due / batch_size(server))
+        made[server.pk] = Plan(
+            due=counts.due,
+            cooling=counts.cooling,
+            undefined=counts.undefined,
+            batches=batches,
+            seconds=batches * seconds.get(server.pk, _USUAL_SECONDS),
+            next_at=counts.next_at,
+            settled=counts.settled,
+            unassigned=counts.unassigned,
+            blocked=why_not(server, now),
+        )
+    return made
 
 
 def why_not(server: Server, now: datetime) -> str:
@@ -164,11 +177,17 @@ def batch_size(server: Server) -> int:
     return max(1, min(server.assigning_batch, apple.MOST_SERIALS))
 
 
-def _seconds_per_batch(server: Server) -> float:
-    last = server.assignings.filter(requests__gt=0, moved_at__isnull=False).order_by("-pk").first()
-    if last is None or last.moved_at is None:
-        return _USUAL_SECONDS
-    return max(0.05, (last.moved_at - last.began_at).total_seconds() / last.requests)
+def _seconds_per_batch(servers: Sequence[Server]) -> dict[int, float]:
+    """What a request took of late, by the server's id; of those that made any."""
+    made = Assigning.objects.filter(server=OuterRef("pk"), requests__gt=0, moved_at__isnull=False)
+    last = Server.objects.filter(pk__in=[server.pk for server in servers]).values_list(
+        Subquery(made.order_by("-pk").values("pk")[:1])
+    )
+    return {
+        each.server_id: max(0.05, (each.moved_at - each.began_at).total_seconds() / each.requests)
+        for each in Assigning.objects.filter(pk__in=last)
+        if each.moved_at is not None
+    }
 
 
 # --- Telling Apple -------------------------------------------------------------------------------

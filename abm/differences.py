@@ -84,11 +84,11 @@ class Counts:
     """
 
     due: int
-    cooling: int
-    undefined: int
-    next_at: datetime | None
-    settled: int
-    unassigned: int
+    cooling: int = 0
+    undefined: int = 0
+    next_at: datetime | None = None
+    settled: int = 0
+    unassigned: int = 0
 
     @property
     def total(self) -> int:

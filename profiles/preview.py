@@ -115,5 +115,5 @@ def _read(serials: Sequence[str] | None = None) -> Preview:
     counts: dict[int, int] = {}
     for each in changes:
         counts[each.server_id] = counts.get(each.server_id, 0) + each.devices
-    plans = tuple((servers[pk], assignment.planned(servers[pk], counts[pk])) for pk in counts)
-    return Preview(lines=lines, plans=plans)
+    planned = assignment.planned(list(servers.values()), counts)
+    return Preview(lines=lines, plans=tuple((servers[pk], planned[pk]) for pk in counts))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
@@ -9,6 +10,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 
 from abm import assignment as domain
+from abm.assignment import Plan
 from abm.models import Assigning, Definition, Server
 from abm.servers import connected
 from mdm.audit.actor import Actor
@@ -20,15 +22,15 @@ _PAST = 20
 @page("server.read")
 def assignments(request: HttpRequest) -> HttpResponse:
     """Every connected server in a line."""
-    servers = [(server, _progress(server)) for server in connected()]
-    return render(request, "abm/assignments.html", {"servers": servers})
+    return render(request, "abm/assignments.html", {"servers": _progress(list(connected()))})
 
 
 @page("server.read")
 def assignment(request: HttpRequest, pk: int) -> HttpResponse:
     """One server; while something is due the page follows by itself."""
     server = get_object_or_404(Server, pk=pk, disconnected_at=None)
-    context = {"server": server, "progress": _progress(server)}
+    [(_, progress)] = _progress([server])
+    context = {"server": server, "progress": progress}
     if is_fragment(request, "assignment"):
         return render(request, "abm/assignment_progress.html", context)
     context["past"] = list(server.assignings.order_by("-pk")[:_PAST])
@@ -57,9 +59,15 @@ def resume(request: HttpRequest, pk: int) -> HttpResponse:
     return redirect("abm:assignment", server.pk)
 
 
-def _progress(server: Server) -> dict[str, Any]:
-    plan = domain.plan(server)
-    running = Assigning.objects.filter(server=server, finished_at=None).first()
+def _progress(servers: Sequence[Server]) -> list[tuple[Server, dict[str, Any]]]:
+    """Each of them with how far it has come."""
+    plans = domain.plans(servers)
+    going = Assigning.objects.filter(server__in=servers, finished_at=None)
+    running = {each.server_id: each for each in going}
+    return [(server, _told(plans[server.pk], running.get(server.pk))) for server in servers]
+
+
+def _told(plan: Plan, running: Assigning | None) -> dict[str, Any]:
     counts = {
         "settled": plan.settled,
         "due": plan.due,

@@ -35,6 +35,7 @@ def _paths() -> dict[str, str]:
         "import": "/abm/devices/import/",
         "disowns": "/abm/devices/disowns/?q=S",
         "disown": f"/abm/devices/disowns/{disown}/?q=S",
+        "servers": "/abm/servers/",
         "sync card": "/abm/sync",
         "running": "/abm/running",
         "runs": "/abm/runs/",

@@ -22,7 +22,7 @@ from mdm.models import Group
 from profiles import editing, following, giving, groups
 from profiles.models import Profile
 from profiles.wire.content import new_content
-from tests.abm.pages.conftest import Listed
+from tests.abm.pages.conftest import Connect, Listed
 from tests.profiles.steps import ADMIN, make_profile
 
 BASELINE = Path(__file__).with_name("queries.json")
@@ -61,7 +61,7 @@ def _measure(client: Client, server: Server) -> dict[str, int]:
 
 @pytest.mark.django_db
 def test_pages_cost_what_they_are_known_to_cost_however_much_they_list(
-    signed_in: Client, admin: User, server: Server, listed: Listed
+    signed_in: Client, admin: User, server: Server, connect: Connect, listed: Listed
 ) -> None:
     first = make_profile("P")
     giving.set_default(ADMIN, "iOS", None, first)
@@ -69,6 +69,8 @@ def test_pages_cost_what_they_are_known_to_cost_however_much_they_list(
     editing.draft(ADMIN, first, {**new_content(), "department": "IT"})
 
     def populate(serials: list[str]) -> None:
+        other = connect(f"Server {serials[0]}")
+        Assigning.objects.create(server=other, requests=1, moved_at="2026-01-01T00:00Z")
         cart = groups.create_static(ADMIN, f"G {serials[0]}", serials)
         giving.give_group(ADMIN, cart, first)
         groups.add(ADMIN, Group.objects.earliest("rank"), serials)
