@@ -153,6 +153,20 @@ def enqueue(
     return Enqueued(command, made, len(receivers) - made, refused)
 
 
+def asking(sent: Enqueued, enrollment: Enrollment) -> Command:
+    """The command by which this enrollment, one of the receivers, is asked: the one that was sent,
+    or where the same waited already, that one.
+    """
+    same = QueueEntry.objects.filter(
+        enrollment=enrollment,
+        finished_at=None,
+        command__request_type=sent.command.request_type,
+        command__parameters=sent.command.parameters,
+    )
+    found = same.select_related("command").first() if sent.coalesced else None
+    return found.command if found else sent.command
+
+
 def may_send(actor: Actor, request_type: str, effect: Effect) -> Where:
     """To which devices `actor` may send this. Raises NotAllowed where to none."""
     if effect is Effect.DESTRUCTIVE:

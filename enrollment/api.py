@@ -15,7 +15,7 @@ from rest_framework.exceptions import NotFound, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from commands.models import QueueEntry
+from commands import queue
 from commands.queue import Enqueued
 from enrollment import apple, awaiting, links, minimum, removal
 from enrollment.errors import BadLink, BadMinimum, Closed
@@ -251,11 +251,5 @@ class AppleCertificateViewSet(Resource[Any]):
 
 
 def _asked(enrollment: Enrollment, sent: Enqueued) -> Response:
-    command = sent.command
-    if not sent.entries:
-        # It waits there already: that one tells what comes of it.
-        same = QueueEntry.objects.filter(
-            enrollment=enrollment, finished_at=None, command__request_type=command.request_type
-        ).first()
-        command = same.command if same else command
+    command = queue.asking(sent, enrollment)
     return Response(AskedSerializer(command).data, status=status.HTTP_202_ACCEPTED)

@@ -280,7 +280,7 @@ class DefaultViewSet(mixins.ListModelMixin, Resource[Default]):
     @action(detail=False, methods=["post"])
     def preview(self, request: Request) -> Response:
         """What setting a default, or taking it away, would do. Nothing is changed."""
-        wanted = _for_preview(DefaultSerializer(data=request.data))
+        wanted = _valid(DefaultSerializer(data=request.data))
         place = wanted["os"], wanted["server"].pk if wanted["server"] else None
         return _previewed(preview.of_defaults({place: wanted["profile"]}))
 
@@ -394,7 +394,7 @@ class GroupViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Resource[Gr
         """What giving the group this profile, or taking its own away, would do. Nothing is changed:
         `PATCH` does it.
         """
-        wanted = _for_preview(ProfileChoiceSerializer(data=request.data))
+        wanted = _valid(ProfileChoiceSerializer(data=request.data))
         return _previewed(preview.of_group(self.get_object(), wanted["profile"]))
 
     @extend_schema(
@@ -526,18 +526,10 @@ class WantedViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Resource[A
     @action(detail=False, methods=["post"], url_path="give/preview")
     def preview(self, request: Request, **kwargs: Any) -> Response:
         """What `give` would do. Nothing is changed."""
-        wanted = _for_preview(GivingSerializer(data=request.data))
+        wanted = _valid(GivingSerializer(data=request.data))
         return _previewed(
             preview.of_devices(sorted(set(wanted["serial_numbers"])), wanted["profile"])
         )
-
-
-def _for_preview(serializer: Any) -> dict[str, Any]:
-    """What is wanted. Raises NotNow for a profile with which the act itself would."""
-    wanted = _valid(serializer)
-    if wanted["profile"] is not None:
-        giving.check(wanted["profile"])
-    return wanted
 
 
 def _previewed(found: preview.Preview) -> Response:

@@ -87,8 +87,10 @@ def set_default(actor: Actor, os: str, server: Server | None, profile: Profile |
         following.publish()
 
 
-def check(profile: Profile) -> None:
-    """Raise NotNow where it can be given to nobody."""
+def check(profile: Profile | None) -> None:
+    """Raise NotNow where it can be given to nobody; to give none is always possible."""
+    if profile is None:
+        return
     if profile.archived_at is not None:
         raise NotNow(f"{profile} is archived. Restore it first.")
     if profile.current_id is None:

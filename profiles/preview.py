@@ -14,7 +14,7 @@ from abm import assignment
 from abm.assignment import Plan
 from abm.models import Server
 from mdm.models import Group
-from profiles import resolution
+from profiles import giving, resolution
 from profiles.models import Default, DeviceProfile, GroupProfile, Profile, Version
 
 
@@ -61,7 +61,9 @@ def of_version(version: Version) -> Preview:
 
 
 def of_defaults(wanted: dict[tuple[str, int | None], Profile | None]) -> Preview:
-    """What these defaults, by OS and ABM server, would do."""
+    """What these defaults, by OS and ABM server, would do. Raises NotNow."""
+    for profile in wanted.values():
+        giving.check(profile)
     with _undone():
         for (os, server_id), profile in wanted.items():
             Default.objects.filter(os=os, server=server_id).delete()
@@ -71,7 +73,8 @@ def of_defaults(wanted: dict[tuple[str, int | None], Profile | None]) -> Preview
 
 
 def of_group(group: Group, profile: Profile | None) -> Preview:
-    """What giving a profile to a group, or taking it away, would do."""
+    """What giving a profile to a group, or taking it away, would do. Raises NotNow."""
+    giving.check(profile)
     with _undone():
         GroupProfile.objects.filter(group=group).delete()
         if profile is not None:
@@ -80,7 +83,10 @@ def of_group(group: Group, profile: Profile | None) -> Preview:
 
 
 def of_devices(serials: Sequence[str], profile: Profile | None) -> Preview:
-    """What giving a profile to these very devices, or taking theirs away, would do."""
+    """What giving a profile to these very devices, or taking theirs away, would do. Raises
+    NotNow.
+    """
+    giving.check(profile)
     with _undone():
         DeviceProfile.objects.filter(serial_number__in=serials).delete()
         if profile is not None:

@@ -133,12 +133,12 @@ def give(request: HttpRequest, pk: int) -> HttpResponse:
     chosen = None
     if wanted:
         chosen = get_object_or_404(Profile, pk=int(wanted)) if _is_id(wanted) else None
-    if not request.POST.get("apply"):
-        context = {"group": found, "chosen": chosen, "preview": preview.of_group(found, chosen)}
-        return render(request, "profiles/group_give.html", context)
     before = getattr(found, "profile", None)
     back = {"profile": str(before.profile_id) if before else "", "apply": "yes"}
     try:
+        if not request.POST.get("apply"):
+            context = {"group": found, "chosen": chosen, "preview": preview.of_group(found, chosen)}
+            return render(request, "profiles/group_give.html", context)
         giving.give_group(Actor.of(request), found, chosen)
     except NotNow as refused:
         complain(request, str(refused))

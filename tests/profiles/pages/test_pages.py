@@ -10,7 +10,7 @@ from django.test import Client
 from abm.models import Server, Wish
 from mdm.accounts.rights import Role
 from mdm.models import Group
-from profiles import following
+from profiles import editing, following
 from profiles.models import Default, DeviceProfile, Profile, Version
 from tests.abm.pages.conftest import Listed
 from tests.people import someone
@@ -176,6 +176,10 @@ def test_a_group_is_picked_given_a_profile_ranked_and_deleted(
     assert "1 device gets another profile" in text_of(
         signed_in.post(give, {"profile": str(office.pk)})
     )
+    gone = make_profile("Gone")
+    editing.archive(ADMIN, gone)
+    refused = signed_in.post(give, {"profile": str(gone.pk)}, follow=True)
+    assert "Gone is archived. Restore it first." in text_of(refused)
     signed_in.post(give, {"profile": str(office.pk), "apply": "yes"})
     cart.refresh_from_db()
     assert cart.profile.profile == office
